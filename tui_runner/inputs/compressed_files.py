@@ -224,7 +224,7 @@ class PipedFile:
         try:
             while self._thread.is_alive():
                 # The thread may be waiting until a reader opens the pipe, or until the pipe accepts more bytes. Opening
-                # the pipe ends the first; emptying and closing it ends the second with an error in the thread.
+                # the pipe ends the first; closing it as its last reader ends the second with an error in the thread.
                 reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
                 self._thread.join(0.01)  # usually the thread ends within microseconds; otherwise the loop tries again
                 os.close(reading)

@@ -67,7 +67,7 @@ class Cutter(ABC):
         """
 
     def warnings(self) -> list[str]:
-        """Return warnings about the input after all of it was read."""
+        """Return warnings about the input. Call it when `next` has returned None."""
         return []
 
     def committed(self) -> None:  # noqa: B027 - most inputs do not depend on the run

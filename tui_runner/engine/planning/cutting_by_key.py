@@ -111,7 +111,7 @@ class CutByKey(Cutter):
         return ItemsRead(InputChunk(number, positions, pack(values)), positions, known=() if self._retry else known)
 
     def warnings(self) -> list[str]:
-        """Return warnings about the input after all of it was read."""
+        """Return warnings about changes of the input. Call it when `next` has returned None."""
         found = []
         if left_out := self._left_out:
             are = "that is new in the input was" if left_out == 1 else "that are new in the input were"
@@ -275,7 +275,7 @@ class RetryFromLedger(Cutter):
         return None if self._rest is None or not self._lacking else self._rest.next(size)
 
     def warnings(self) -> list[str]:
-        """Return warnings after all items that can run were read."""
+        """Return warnings about failed items that cannot run again. Call it when `next` has returned None."""
         if self._rest is not None:
             return self._rest.warnings()
         return [lacking(self._lacking)] if self._lacking else []

@@ -58,12 +58,12 @@ DOWN_PROBE_SECONDS = 60.0
 """Seconds between two probes of a host that is down: short enough to notice soon that it is back, and hardly any load
 for it."""
 ROUNDS = 6
-"""Consecutive rounds of refusals after which a host is down, if the server names no time. They take about two minutes.
-"""
+"""Consecutive rounds of refusals after which a host is down, if the server names no time. They take about a minute:
+cooldowns of 2, 4, 8, 16 and 32 seconds."""
 ROUND_SECONDS = 0.5
 """Seconds after a refusal in which further refusals belong to the same round, if the server names no time. Requests
-that were sent together are refused together. If each refusal counted, the cooldown would double 16 times, and a run
-would wait for hours."""
+that were sent together are refused together. If each refusal counted, six requests that were refused together
+would make a host down."""
 _GROWTH_ITEMS = 40
 """Successful requests that are needed until a learned rate has doubled; see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0

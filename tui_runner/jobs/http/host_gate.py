@@ -218,10 +218,17 @@ class HostGate:
     def end_item(
         self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
     ) -> bool:
-        """Record the end of an item whose requests did not pass this gate. See `leave` for the parameters.
+        """Record the end of an item whose requests did not pass this gate.
 
-        Return True if the caller must check the items that wait for the host. Unlike in `leave`, `Listener.on_change`
-        is not called for that.
+        Return True if items that wait for the host may start now. The caller must check them, because this method does
+        not call `Listener.on_change`, as `leave` does.
+
+        Args:
+            host: the host of the item.
+            ok: True if the item succeeded. It decides instead of `status`, which is None for an item that succeeded.
+            status: see `leave`.
+            seconds: see `leave`.
+            retry_after: see `leave`.
         """
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 

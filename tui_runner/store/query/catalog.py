@@ -273,7 +273,7 @@ def is_active(console: Queryable, run_id: int) -> bool:
 
 
 _TOP_VALUES = 8
-"""Most frequent values of a column that are listed, so that all statistics fit on a small screen."""
+"""Number of a column's most frequent values that are listed, so that all statistics fit on a small screen."""
 _NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
 """Parts of the names of types for which a mean and quantiles are computed."""
 

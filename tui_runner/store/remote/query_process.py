@@ -70,7 +70,8 @@ _END_SECONDS = 5.0
 """Seconds to wait for the end of the process after it was killed or its connection broke. A process that waits for a
 disk ends later."""
 _MEMORY_EXIT = 86
-"""Exit code of a process in which Python code was refused memory. If native code is refused memory, it aborts or
+"""Exit code of a process in which Python code was refused memory: it has no memory for a message. The number is an
+arbitrary one that neither Python nor a shell uses. If native code is refused memory, it aborts or
 crashes, and if the machine has no memory left, the kernel kills the process."""
 _MEMORY_EXITS = (_MEMORY_EXIT, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL)
 """Exit codes that mean "out of memory"."""
@@ -263,6 +264,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
         with Database.open_beside(moment, memory_limit=int(memory * _DUCKDB_SHARE), spill=spill) as database:
             console = Console(database)
             over = threading.Event()
+            # daemon: after an error `over` is never set, and `os._exit` below ends the thread
             threading.Thread(target=_tell_progress, args=(console, say, over), daemon=True).start()
             answer(console, unpack_request(request), say)
             over.set()

@@ -168,11 +168,13 @@ def check_readable(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Check that statements can be saved in a file `path`, without writing.
+    """Refuse a path at which statements cannot be saved, as far as that is known without writing.
+
+    Permissions are not checked, because only writing shows them.
 
     Raises:
-        UserError: the folder does not exist, there is something else than a file, or the path contains a symbolic link
-            of another user.
+        UserError: the folder does not exist or cannot be examined; the path names something other than a regular file,
+            is too long, or contains a symbolic link of another user.
     """
     check_links(path)
     try:

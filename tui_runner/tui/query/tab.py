@@ -496,7 +496,8 @@ class QueryTab(Vertical):
             self.set_class(each is what, f"-{each}")
         chart = self.query_one(ResultChart)
         if focused is self.grid or focused is chart:
-            # A widget that is hidden loses the focus. Give it to the widget that replaces it.
+            # A widget that is hidden loses the focus. Give it to the widget that replaces it, after the refresh: until
+            # the classes above are applied, that widget is still hidden and cannot take the focus.
             places = {Shown.ROWS: self.grid, Shown.CHART: chart}
             self.call_after_refresh(places.get(what, self.editor).focus)
 

@@ -622,8 +622,9 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 def _fate(group: Failures) -> tuple[str, str]:
     """Return the texts before and after the message of an error.
 
-    The first text has the number of failed items, or of attempts if that number is unknown. The second has the number
-    of attempts whose items succeeded later; it is empty if there are none.
+    If items failed, the first text has their number, and the second has the number of attempts whose items succeeded
+    later, if there are any. If no item failed, the first text has the number of attempts and what became of them. If
+    the number of failed items is unknown, it has the number of attempts alone. In these cases the second is empty.
     """
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
