@@ -668,6 +668,7 @@ class Scheduler:
     def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
         """Queue the items of a lost worker again, and find suspects among them. Fail the run after too many losses."""
         interrupted = self._chunks.record_death(worker, in_flight)
+        # While the run drains, no item starts again, so none can be tried alone. An expected end blames no item.
         if self._status.phase is RunState.DRAINING or worker.is_expected_to_end:
             self._chunks.requeue(worker)
             return

@@ -87,7 +87,7 @@ class HostLines:
                 continue
             try:
                 seconds = self._gate.reserve(host)
-            except HostDown as error:  # `take_down` fails the items of this host
+            except HostDown as error:  # the reporter takes the items of this host by `take_down` and fails them
                 self._down[host] = str(error)
                 continue
             if seconds == 0:

@@ -290,6 +290,7 @@ async def connect(
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
             await kind.connect(sock, address, left)
+            # Nagle's algorithm would hold a body back until the headers are acknowledged.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException as error:
             if sock is not None:

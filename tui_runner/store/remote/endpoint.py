@@ -72,6 +72,7 @@ class _Place:
         """
         if self.port is not None:
             connection = socket.create_connection((_LOOPBACK, self.port), seconds)
+            # A frame is small. Nagle's algorithm would hold it back until the frame before is acknowledged.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return connection
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -267,7 +267,7 @@ class _Conversation:
     def _is_admitted(self) -> bool:
         """Greet the client. Return True if it runs for the same user as this process."""
         if self._token is not None:
-            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the client does
         admitted = admit(self._connection, self._token, time.monotonic() + self._limits.handshake)
         self._connection.settimeout(self._limits.stall)
         return admitted

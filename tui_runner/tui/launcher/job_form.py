@@ -268,10 +268,11 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._keep_in_sight()
 
     def _keep_in_sight(self) -> None:
-        """Scroll the focused field, with its own lines and the first items of the input, to the middle.
+        """Scroll the focused field to the middle, with its error and help; the input field with its preview.
 
-        The new place depends on the layout alone, and not on the previous place. Messages appear and disappear while
-        the user types, in an order that depends on the load of the machine; the final place does not depend on it.
+        Messages appear and disappear while the user types, in an order that depends on the load of the machine. The
+        result must not depend on it, so the scroll offset is computed from the layout alone, not from the offset
+        before.
         """
         focused = next((line for line in self._lines if line.input.has_focus), None)
         if focused is None or not self.size.height:

@@ -26,11 +26,13 @@ _COMMON = """
 """Keywords of everyday queries, the most common first. Completion offers them before the rare ones: DuckDB has 500."""
 _RANKS = {keyword: rank for rank, keyword in enumerate(_COMMON.split())}
 
-# These match the names before the last point in front of a word, the part of an unquoted word before the cursor, one of
-# these names, and a name that needs no quotes.
+# `main."my table".` before the word that is being typed
 _QUALIFIER = re.compile(r'(?:(?:"(?:[^"]|"")*"|\w+)\.)+$')
+# the typed part of an unquoted word
 _WORD = re.compile(r"\w*$")
+# one name of a qualifier
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
+# a name that needs no quotes
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 

@@ -236,7 +236,10 @@ def _is_fresh(snapshot: Snapshot) -> bool:
 
 
 def _told(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
-    """Return lines with the reason of the run's state, the hosts that the run waits for, and all warnings."""
+    """Return lines about the run's state.
+
+    They are its reason, the hosts that the user has paused, the hosts that all items wait for, and all warnings.
+    """
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:

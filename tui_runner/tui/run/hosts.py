@@ -28,7 +28,7 @@ _NARROW = 64
 """Fewest cells of a line with all numbers about requests. They take 39 cells and the state about 12, so that the name
 keeps 12. Shorter lines have only the numbers of done and failed items."""
 _NUMBERS = 54
-"""Cells that the numbers and the state of a host take beside its name."""
+"""Cells beside a host's name: 39 for the numbers, 2 blanks, and 13 for the state."""
 _CODE_LINES = 2
 """Most lines of status codes below the list. The eight codes that a snapshot has fit into two lines of 80 cells."""
 _LEAST_ROWS_OF_BOTH = 16
