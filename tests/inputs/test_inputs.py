@@ -157,6 +157,12 @@ def test_json_files(folder: Path, name: str, text: str, columns: object, items: 
     assert source.total == len(items)
 
 
+def test_a_path_that_duckdb_takes_for_a_pattern_of_other_folders_is_refused(folder: Path) -> None:
+    (folder / "a\\b[1]").mkdir()
+    path = written("a\\b[1]/x.csv", "n\n1\n")
+    assert refusal(path).endswith("with which DuckDB finds no file; rename the file or its folder")
+
+
 def test_json_that_breaks_off(folder: Path) -> None:
     assert (
         refusal(written("a.json", '[{"a": 1}, {"a": 2},'))
