@@ -107,7 +107,7 @@ class Database:
         """Device and inode of the file when it was first checked."""
         self._last_size = path.stat().st_size
         self._damage = ""
-        """What has damaged the file while it was open, as part of a message; empty if no damage is known."""
+        """The damage that the file got while it was open, as part of a message; empty if no damage is known."""
         # Closing any descriptor of the file releases DuckDB's lock on it, so this descriptor stays open until DuckDB
         # has closed the file.
         self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)

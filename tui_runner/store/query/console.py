@@ -77,7 +77,7 @@ class Console:
         self._write = False
         self._cancelled = False
         self._ended = ""
-        """Why the statement was ended for the benefit of the run; empty if it was not."""
+        """The reason why the statement was ended for the benefit of the run; empty if it was not."""
 
     @property
     def can_write(self) -> bool:
