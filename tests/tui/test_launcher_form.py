@@ -16,7 +16,9 @@ import pytest
 from support.pilots import driven
 from support.screens import JOB, field, ready, screen_text
 from textual.app import App
+from textual.events import Key
 from textual.geometry import Offset
+from textual.widgets import Input
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.store.database import Database
@@ -452,3 +454,17 @@ async def test_the_text_has_no_scroll_bar_while_all_of_it_is_visible(folder: Pat
         await pilot.resize_terminal(120, 20)
         await ready(pilot)
         assert text.show_vertical_scrollbar
+
+
+async def test_down_and_enter_that_arrive_together_open_the_form_of_the_row_below(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    (folder / "also.py").write_text(SHOP.replace("def books", "def again").replace("@books", "@again"))
+    async with driven(Launcher(folder, environ), size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("home")
+        for key in ("down", "enter"):
+            app.post_message(Key(key, None))
+        for _ in range(3):
+            await ready(pilot)
+        assert isinstance(app.focused, Input)

@@ -396,7 +396,9 @@ class Launcher(ListNavigation, Application[Chosen]):
     def on_rows_moved(self) -> None:
         """Show the details of the row under the cursor."""
         self._say("")
-        if self._pane.is_form:  # a click on another row
+        # A click on another row leaves the form. The message about the row of the form itself may come after Enter has
+        # opened it, if Down and Enter arrive together.
+        if self._pane.is_form and not self._pane.is_form_of(self._current):
             self._leave_form()
         self._about()
 

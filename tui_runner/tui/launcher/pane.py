@@ -179,9 +179,13 @@ class Pane(Vertical):
         """True while the form is visible."""
         return self.form.display
 
+    def is_form_of(self, row: Row | None) -> bool:
+        """Return True if the form of `row` is shown."""
+        return self.is_form and self._row is row
+
     def draft_of(self, found: FoundJob) -> Draft:
         """Return what was typed into the form of a job."""
-        if self.is_form and self._row is found:
+        if self.is_form_of(found):
             return self.form.draft
         return self.drafts.get(found.job, Draft())
 
