@@ -72,7 +72,7 @@ class UserError(Exception):
 
 
 class DatabaseError(UserError):
-    """Raised if the database cannot be opened, read or written. The program ends with exit code 4."""
+    """Raised if the database cannot be opened, read or written. If nothing handles it, the exit code is 4."""
 
     exit_code = EXIT_DATABASE
 

@@ -169,6 +169,20 @@ def test_every_method_reaches_the_server(server: Server) -> None:
     assert json.loads(http.post(f"{server.url}/echo", json={"a": 1}).json()["content"]) == {"a": 1}
 
 
+def test_a_method_in_lower_case_is_sent_in_upper_case(server: Server) -> None:
+    assert http.request("get", f"{server.url}/echo").json()["method"] == "GET"
+
+
+def test_a_post_without_a_body_declares_its_length(server: Server) -> None:
+    assert http.post(f"{server.url}/echo").json()["headers"]["content-length"] == "0"
+
+
+def test_an_invalid_method_is_refused_before_anything_is_sent(server: Server) -> None:
+    with pytest.raises(httpx.LocalProtocolError):
+        http.request("GET /echo HTTP/1.1\r\nX: y\r\n\r\nGET", f"{server.url}/echo")
+    assert server.connections == 0
+
+
 def test_defaults_follow_redirects_and_name_tui_runner(server: Server) -> None:
     response = http.get(f"{server.url}/moved")
     assert response.url.path == "/echo"

@@ -8,7 +8,8 @@ if the parameter has no annotation, or is annotated with `str` or a type that in
 The item itself is not converted: its key is computed from the text, and `current.item` is the text.
 
 In a CSV file everything is text, and a text that looks like a number may be none: `1.10` is a version, `12.50` an
-amount of money. So a column is not converted unless its parameter is annotated as a number, a date or a truth value.
+amount of money. So a column stays text if its parameter is annotated with another type, such as `str` or `Decimal`.
+For a parameter without annotation, `1.10` becomes the number 1.1.
 
 A row with several columns is passed by parameter name; columns without a parameter are omitted. A value of a single
 column, or an item that a job creates itself, is passed as the only positional argument. If the function needs several
@@ -137,7 +138,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class MissingColumns(UserError):
-    """Raised if the input lacks a column that the function needs.
+    """Raised if the input lacks a column that the function needs, or has no column for which it has a parameter.
 
     Args:
         what: see `UserError`.
@@ -183,7 +184,7 @@ class Signature:
         self._by_keyword = frozenset(self.names).difference(self._by_position)
 
     def fit(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items with these columns are passed by parameter name, False to pass each as one argument.
+        """Return True if `arguments` divides an item among the parameters, False to pass each item as one argument.
 
         Args:
             columns: columns of the input; None for items of any shape.
@@ -208,7 +209,10 @@ class Signature:
         return tuple(column for column in columns if column in self.names)
 
     def arguments(self, item: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments for an item that is passed by name, or by the elements of a tuple or list."""
+        """Return the arguments for an item: a mapping is passed by name, a tuple or list by position.
+
+        Any other item is the only argument.
+        """
         if isinstance(item, Mapping):
             positional = tuple(item[name] for name in self._by_position if name in item)
             if self.takes_more:

@@ -21,7 +21,7 @@ class Configuration(dict[str, object]):
     """Content of a configuration file.
 
     Attributes:
-        where: path of the file and name of the table in it, for messages.
+        where: path of the file, for messages, followed by the name of the table for a pyproject.toml.
     """
 
     def __init__(self, values: Mapping[str, object] | None = None, where: str = "configuration") -> None:
@@ -32,12 +32,14 @@ class Configuration(dict[str, object]):
 def read_config(folder: Path) -> Configuration:
     """Return the table `[tool.tui-runner]` of the nearest `pyproject.toml` that has it, otherwise the user's file.
 
+    Without either, the result is empty.
+
     Args:
         folder: folder in which the search begins; then its parents are searched.
 
     Raises:
-        UserError: the file is not TOML (the message has the line), has something else in place of the table, or cannot
-            be read.
+        UserError: a file on the way is not TOML (the message has the line), has something else in place of the table,
+            is too large, or cannot be read.
     """
     folder = folder.absolute()
     for parent in (folder, *folder.parents):

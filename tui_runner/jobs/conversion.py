@@ -31,8 +31,9 @@ class _Unfit(Exception):
 def convert(value: object, annotation: Any, *, name: str) -> Any:
     """Convert a value to the type of an annotation.
 
-    Text is converted. The elements of lists and dicts, as from JSON, are converted one by one. Other values from Python
-    code or JSON are not converted, but numbers are checked.
+    Text is converted. The elements of lists and dicts, as from JSON, are converted one by one. A number is converted to
+    the numeric type of the annotation, or to a `timedelta`, and a value of an enumeration to its member. Other values
+    from Python code or JSON are returned unchanged.
 
     * `bool`: true/false, yes/no, on/off, 1/0. `int` takes `1_000` and `0x1f`.
     * `date`, `datetime`, `time`: ISO 8601. `timedelta`: seconds.
@@ -40,6 +41,7 @@ def convert(value: object, annotation: Any, *, name: str) -> Any:
     * `X | None`: empty text, `none` and `null` mean None; if X is `str`, only empty text does.
     * `list[X]`, `tuple[X, ...]`, `set[X]`: comma-separated, or a JSON list.
     * `bytes`: the text, or `base64:` and bytes in base64.
+    * `Any`, `object`: JSON, or the text itself if it is not JSON.
     * `dict` and everything else: JSON.
 
     Args:

@@ -61,9 +61,9 @@ def crawl(
     Args:
         url: URL of the page.
         keep: the part of the response to store: its text, its body as bytes, or nothing.
-        depth: links between a start page and a page at most.
-        per_site: pages of one host at most.
-        per_prefix: pages of one host and first path segment at most.
+        depth: links between a start page and a page at most; None for no limit.
+        per_site: pages of one host at most; None for no limit.
+        per_prefix: pages of one host and first path segment at most; None for no limit.
     """
     row, response = fetch.answered(url, keep, follow=False)
     found = _links(response, row["url"])
@@ -81,7 +81,7 @@ def start_pages(start: list[str]) -> list[str]:
         start: URLs of the start pages; https:// is added to a URL without a scheme.
 
     Raises:
-        UserError: a text is not the URL of a web page.
+        UserError: a text is not the URL of a web page, or w3lib is not installed.
     """
     canonical = canonicalizer()
     found = [canonical(fetch.with_scheme(text)) for text in start]
@@ -109,7 +109,7 @@ def set_up(
     """Store the parameters for this worker.
 
     Args:
-        start: start pages; links to other hosts are not followed.
+        start: start pages. Links to other hosts are not followed; a host with and without `www.` is the same.
         keep: see `crawl`.
         max_bytes: size that a decoded response may have, such as 64MB, or `none`.
         user_agent: the User-Agent of requests, whose rules in robots.txt apply.
@@ -117,6 +117,9 @@ def set_up(
         header: further headers, each as `Name: value`.
         include: regular expressions; only addresses that match one are followed.
         exclude: regular expressions; addresses that match one are not followed.
+
+    Raises:
+        UserError: a parameter is wrong, or a package that it needs is not installed.
     """
     folder: Path | None = None
     fetch.set_up(keep, folder, max_bytes, user_agent, robots, header)
@@ -127,7 +130,11 @@ def set_up(
 
 
 def compiled(texts: list[str] | None, option: str) -> tuple[re.Pattern[str], ...]:
-    """Return the compiled patterns that were given with an option."""
+    """Return the compiled patterns that were given with an option.
+
+    Raises:
+        UserError: a text is not a regular expression.
+    """
     found = []
     for text in texts or ():
         try:
@@ -144,7 +151,10 @@ def _site(url: str) -> str:
 
 
 def _links(response: httpx.Response, url: str) -> list[str]:
-    """Return the URLs in a response: the target of a redirect, or the links of a page."""
+    """Return the URLs in a response: the target of a redirect, or the links of a page.
+
+    An error page, and a response that is not HTML, have none.
+    """
     if response.has_redirect_location:
         try:
             return [urljoin(url, response.headers["location"])]

@@ -51,7 +51,7 @@ CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=
 
 
 class ItemLog:
-    """The log of the run. Each line that is added names the current item. Outside of a run, lines are printed."""
+    """The log of the run. Each line that is added names the current item. Without a current item, lines are printed."""
 
     __slots__ = ()
 
@@ -96,7 +96,7 @@ class Current:
         """The item as it came from the input.
 
         Raises:
-            LookupError: there is no item, because no run executes this code.
+            LookupError: the calling thread or task executes no item.
         """
         context = CONTEXT.get()
         if context is None:
@@ -105,13 +105,13 @@ class Current:
 
     @property
     def attempt(self) -> int:
-        """Number of this attempt at the item, from 1. Outside of a run, 1."""
+        """Number of this attempt at the item, from 1. Without a current item, 1."""
         context = CONTEXT.get()
         return 1 if context is None else context.attempt
 
     @property
     def deadline(self) -> float | None:
-        """Time at which the attempt times out, by `time.monotonic()`; None for no timeout."""
+        """Time at which the attempt times out, by `time.monotonic()`; None without a timeout or a current item."""
         context = CONTEXT.get()
         return None if context is None else context.deadline
 
@@ -122,7 +122,7 @@ class Current:
         return context is not None and context.cancelled
 
     def add(self, *items: object) -> None:
-        """Add items to the run of a job declared with `frontier=True`. Do nothing outside of a run.
+        """Add items to the run of a job declared with `frontier=True`. Do nothing without a current item.
 
         The items are recorded in the transaction that records this item as done, so a failed attempt adds nothing. An
         item that the run already has is not added again. Items run in the order in which they were added.

@@ -47,7 +47,7 @@ _TEXTS = ("text/", "application/json", "application/xml", "application/javascrip
 
 
 def with_scheme(text: str) -> str:
-    """Return the URL in a line of an input. It gets `https://` if it has no scheme."""
+    """Return the URL in a line of an input. It gets `https://` if it has no scheme; an empty line stays empty."""
     line = text.strip()
     if line.startswith("//"):
         return f"https:{line}"
@@ -86,7 +86,9 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any]:
 
     Raises:
         httpx.HTTPError: there is no response, or one that may differ at another attempt.
-        ItemError: `robots.txt` does not allow the URL, or the response does not fit the request.
+        ItemError: the text is not a URL, `robots.txt` does not allow it, its host is down, or the response does not fit
+            the request.
+        OSError: a file cannot be written.
     """
     return answered(url, keep)[0]
 
@@ -202,6 +204,9 @@ def set_up(
         header: further headers, each as `Name: value`.
         if_changed: True to fetch known pages only if they have changed. An unchanged page has a row with status 304.
         versions: SQLite file with the known versions of pages; set by the run itself.
+
+    Raises:
+        UserError: a parameter is wrong, or a package that it needs is not installed.
     """
     if keep == "file" and folder is None:
         raise UserError("files need a folder", "keep=file", "give one with --set folder=DIR")
@@ -229,7 +234,11 @@ def size_of(text: str) -> int | None:
 
 
 def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """Return headers by name, from lines of the form `Name: value`."""
+    """Return headers by name, from lines of the form `Name: value`.
+
+    Raises:
+        UserError: a line has another form.
+    """
     found = {}
     for line in lines:
         name, colon, value = line.partition(":")

@@ -34,7 +34,10 @@ class HostLimits:
 
 
 def host_of(text: object) -> str:
-    """Return the host in a URL, or the text itself if it is the name of a host; empty for any other value."""
+    """Return the host in a URL, in lower case, or a text without `//` as the name of a host.
+
+    Return an empty text for an invalid URL, and for a value that is not text.
+    """
     if not isinstance(text, str):
         return ""
     if found := _PLAIN.match(text):

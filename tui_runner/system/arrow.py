@@ -58,7 +58,13 @@ class _PandasNotice:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None, /
     ) -> ModuleSpec | None:
-        """Return the spec of pandas, changed so that `_notice` runs after its import; None for other modules."""
+        """Return the spec of pandas, changed so that `_notice` runs after its import.
+
+        Return None for other modules, and if pandas is not installed.
+
+        Raises:
+            ModuleNotFoundError: pandas is hidden.
+        """
         if name != "pandas":
             return None
         if self.hidden:

@@ -29,7 +29,8 @@ from tui_runner.errors import UserError
 from tui_runner.text.messages import plain
 
 _AT_ONCE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Flags of `open` that keep it from waiting for the other end of a pipe. They have no effect on regular files."""
+"""Flags of `open`: it does not wait for the other end of a pipe, a terminal does not become the controlling one, and
+programs that are started do not inherit the descriptor."""
 PRIVATE = 0o600
 """Mode of tui-runner's own files: only their owner may read and write them."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -104,8 +105,8 @@ def read_regular(path: Path, most: int) -> bytes:
 def open_own(path: str | Path, flags: int) -> int:
     """Open a regular file of this user that has one hard link, and return its descriptor; an `opener` for `open`.
 
-    A symbolic link is not followed. A new file gets mode `PRIVATE`, and so does an existing file that others may read
-    or write. `O_TRUNC` truncates the file only after all checks.
+    A symbolic link is not followed. A new file gets mode `PRIVATE`, and so does an existing file that others may access
+    or that may be executed. `O_TRUNC` truncates the file only after all checks.
 
     Raises:
         NotOwnFile: the path is something else. Nothing was written.
@@ -192,7 +193,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def with_short_home(text: str) -> str:
-    """Return `text` with the user's home folder replaced by `~`; unchanged if the user has no home folder."""
+    """Return `text` with `~/` for the path of the home folder; unchanged if the user has no home folder."""
     try:
         return text.replace(f"{Path.home()}/", "~/")
     except RuntimeError:  # the system knows no home folder of this user
@@ -202,7 +203,7 @@ def with_short_home(text: str) -> str:
 def without_dots(path: Path) -> Path:
     """Return an absolute path without `..`, for messages.
 
-    Return it unchanged if a symbolic link makes `..` lead elsewhere.
+    Return it unchanged if a symbolic link makes `..` lead elsewhere, or if its folder does not exist.
     """
     shorter = Path(os.path.normpath(path))
     try:
@@ -289,8 +290,8 @@ def written_atomically(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """Yield a stream whose content becomes the file at the end of the block. If the block fails, the file is unchanged.
 
     The content is written to a temporary file in the same folder, which is then renamed. The permissions of a replaced
-    file of this user are retained. An open descriptor, a pipe or a device is written directly. All output files that a
-    user names are written by this function.
+    file of this user are retained. An open descriptor, a pipe or a device is written directly, so that a block that
+    fails may have written a part. Exports, saved scripts and new job files are written by this function.
 
     Args:
         path: path of the file.
@@ -425,10 +426,10 @@ def check_links(path: Path, kind: type[UserError] = UserError) -> None:
 def foreign_link(path: Path) -> Path | None:
     """Return the first link in `path` that another user has created in a folder where several users may create files.
 
-    Return None if there is no such link. The rule is that of Linux's `fs.protected_symlinks`: links of this user, of
-    root and of the folder's owner are followed. Here it also applies where that setting is off, and to folders that
-    only a group may write. Missing parts are skipped as in `Path.resolve`, because a link may follow after
-    `missing/..`.
+    Return None if there is no such link, or if the path has more links than the system follows, so that it cannot be
+    opened. The rule is that of Linux's `fs.protected_symlinks`: links of this user, of root and of the folder's owner
+    are followed. Here it also applies where that setting is off, and to folders that only a group may write. Missing
+    parts are skipped as in `Path.resolve`, because a link may follow after `missing/..`.
     """
     here, rest, links = Path("/"), list(path.absolute().parts[1:]), 0
     while rest:

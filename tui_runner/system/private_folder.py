@@ -1,9 +1,9 @@
 """A folder for files that this process needs while it lives: sockets, tokens, copies of inputs.
 
 No other user may enter it, and it is removed however the process ends. At a normal end the process removes it. If the
-process was killed, the fork server removes the folder, because it notices the end of the process. If both were killed,
-the next tui-runner of the user removes it. A lock (`flock`) on the folder shows that it is in use. The lock ends with
-its process, and unlike a stored process id it cannot refer to a later process.
+process was killed, a fork server that is a fork of it (`fork_server._fork_server`) notices that and removes the folder.
+Otherwise the next tui-runner of the user removes it. A lock (`flock`) on the folder shows that it is in use. The lock
+ends with its process, and unlike a stored process id it cannot refer to a later process.
 
 The folders of all processes of a user are in one folder, `tui-runner-UID`, in the folder for temporary files.
 `XDG_RUNTIME_DIR` would suit sockets, but it is removed when its user logs out, while runs continue.

@@ -178,7 +178,9 @@ _MOST_FILES = 1 << 20
 
 
 def raise_file_limit() -> int:
-    """Raise this process' soft limit of open files to its hard limit. Return the new limit.
+    """Raise this process' soft limit of open files to its hard limit. Return the limit that applies then.
+
+    Without a hard limit, the soft limit becomes `_MOST_FILES`. If the system refuses, the old limit is returned.
 
     The soft limit is 1,024 on most Linux systems and 256 on macOS, for the sake of programs that use `select`; the hard
     limit is what the system allows (Lennart Poettering, "File Descriptor Limits", 0pointer.net).

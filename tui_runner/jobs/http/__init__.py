@@ -14,7 +14,8 @@
   does not count for the item's duration and timeout.
 * Redirects are followed. Connecting may take 10 seconds, and a server may be silent for 30 seconds. The User-Agent
   names tui-runner.
-* Proxies, SOCKS and HTTP/2 are supported as in httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
+* Proxies, SOCKS and HTTP/2 are supported as in httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`. Then httpx's own
+  transport sends the requests, and the last read may end after the deadline (`guarded_transport.py`).
 * Responses and errors are documented at https://www.python-httpx.org/api/.
 
 httpx is imported with the first request, so that a job can be loaded and shown without it.
@@ -51,8 +52,8 @@ _KEPT_CONNECTIONS = 1
 """Idle connections that httpx's own transport keeps open; it is used, for example, for a proxy. Each thread has its own
 client and sends one request at a time, so one connection is enough."""
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
-"""Idle connections that are kept open for an event loop, whose tasks share one client. With httpx's default of 20, most
-of 100 tasks would open a new connection for each request."""
+"""Idle connections that httpx's own transport keeps open for an event loop, whose tasks share one client. With httpx's
+default of 20, most of 100 tasks would open a new connection for each request."""
 
 gate = HostGate()
 """The gate at which all requests of this worker wait until they may be sent to their hosts."""
@@ -96,6 +97,9 @@ def configure(
             a request may have its own limit.
         client_options: keyword arguments of `httpx.Client` that replace the defaults: `headers` (added to the
             default ones), `cookies`, `auth`, `timeout`, `proxy`, `verify` …
+
+    Raises:
+        ValueError: `per_host` is less than 1.
     """
     global _generation, _max_bytes
     if per_host is not ...:
@@ -149,7 +153,10 @@ def async_client() -> httpx.AsyncClient:
 
 
 def close() -> None:
-    """Close the client of this thread and the idle connections of the process. The next request opens new ones."""
+    """Close the client of this thread and the idle connections of the process. The next request opens new ones.
+
+    Do nothing if this thread has no client.
+    """
     kept: _Kept | None = _thread.__dict__.pop("kept", None)
     if kept is not None:
         from tui_runner.jobs.http.clients import CONNECTIONS
@@ -235,8 +242,8 @@ def stream(method: str, url: str | httpx.URL, **options: Any) -> AbstractContext
                 ...
 
     The request counts as open for `per_host` until the block ends: with `per_host=1`, a second request to the same host
-    inside the block waits forever. The body has no size limit unless `max_bytes` is given. In all other respects it is
-    like `request`.
+    inside the block waits forever. `iter_bytes` has no size limit unless `max_bytes` is given; `read` has the limit of
+    `request`. In all other respects it is like `request`.
     """
     return _fresh_client().stream(method, url, **_with_max_bytes(options))
 

@@ -39,6 +39,7 @@ class Waiter(ABC):
     """A thread or task that waits in the queue of a host."""
 
     is_sent_back = False
+    """True if the worker ends: the next check of the queue then raises `ItemPostponed`."""
 
     @abstractmethod
     def wake(self) -> None:

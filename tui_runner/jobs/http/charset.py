@@ -5,8 +5,8 @@ The first of these rules that applies is used (WHATWG Encoding and HTML, "determ
 1. a byte order mark;
 2. the `charset` of the Content-Type;
 3. `<meta>` in the first kilobyte of a page, or the declaration of an XML document;
-4. UTF-8, if the bytes are valid UTF-8;
-5. windows-1252, for a page.
+4. UTF-8, if the text is not an HTML page, or its bytes are valid UTF-8;
+5. windows-1252.
 """
 
 from __future__ import annotations
@@ -66,19 +66,19 @@ def charset_of(content: bytes, content_type: str) -> str:
         if content.startswith(mark):
             return name
     kind, _, parameters = content_type.partition(";")
-    if said := known(_parameter(parameters)):
-        return said
+    if codec := known(_parameter(parameters)):
+        return codec
     kind = kind.strip().lower()
     is_page = kind in ("text/html", "application/xhtml+xml") or (not kind and content.lstrip()[:1] == b"<")
     if not is_page and not kind.endswith("xml"):
         return "utf-8"
     first = content[:_FIRST]
-    if (found := _XML.search(first)) and (said := known(found[1].decode("ascii", "replace"))):
-        return _readable(said)
+    if (found := _XML.search(first)) and (codec := known(found[1].decode("ascii", "replace"))):
+        return _readable(codec)
     if not is_page:
         return "utf-8"
-    if (found := _META.search(_COMMENT.sub(b"", first))) and (said := known(found[1].decode("ascii", "replace"))):
-        return _readable(said)
+    if (found := _META.search(_COMMENT.sub(b"", first))) and (codec := known(found[1].decode("ascii", "replace"))):
+        return _readable(codec)
     try:
         content.decode()
     except UnicodeDecodeError:

@@ -99,7 +99,7 @@ class JobClient(httpx.Client):
         needs it.
 
         Args:
-            method: `GET` or `HEAD`.
+            method: method of the request; None is returned for any but `GET` and `HEAD`.
             url: the URL.
             headers: headers in addition to the client's headers.
             max_bytes: limit for the decoded body, as in `http.request`.
@@ -110,6 +110,9 @@ class JobClient(httpx.Client):
         """
         own = self._own
         if own is None or not self._may_be_plain or type(url) is not str or self.cookies:
+            return None
+        # httpx turns other methods into upper case, refuses invalid ones, and adds `Content-Length: 0` to a POST.
+        if method not in ("GET", "HEAD"):
             return None
         found = _PLAIN_URL.fullmatch(url)
         if found is None or self.is_closed:
@@ -167,7 +170,7 @@ class JobClient(httpx.Client):
 
 
 class JobAsyncClient(httpx.AsyncClient):
-    """An `httpx.AsyncClient` for the items of one event loop, with the arguments of `JobClient`."""
+    """An `httpx.AsyncClient` for the items of one event loop, with the arguments of `JobClient` except `context`."""
 
     def __init__(
         self, gate: HostGate, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any

@@ -28,7 +28,8 @@ _MOST_INTERIM = 20
 """Most interim responses (status 1xx) before the final response. Servers send one or two. A server that sends only
 such responses must not occupy a thread forever."""
 READ_BYTES = 64 * 1024
-"""Bytes read at once. If it were larger, each thread would hold memory that most pages do not need."""
+"""Bytes read at once, or four times as many of a body whose length is known. If it were larger, each thread would hold
+memory that most pages do not need."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -81,8 +82,8 @@ class Connection:
 
     Attributes:
         until: deadline of the current exchange, by `time.monotonic()`; None for no deadline.
-        silence: seconds for which the server may send nothing; None for no limit.
-        idle_since: time at which the last exchange ended, by `time.monotonic()`.
+        silence: seconds for which the server may send nothing or accept nothing; None for no limit.
+        idle_since: time at which the last exchange ended, by `time.monotonic()`; 0 while the connection is in use.
         is_used: True if there was an exchange on this connection.
     """
 
@@ -126,9 +127,10 @@ class Connection:
         """Read a response up to its body. Skip interim responses.
 
         Raises:
-            TimeoutError: the response did not arrive in time. http.client.HTTPException: the response is not HTTP, or
-                its head is too long. If the server sent no byte, the error is a `NoAnswerError`.
-            OSError: the server has closed the connection.
+            TimeoutError: the response did not arrive in time.
+            http.client.HTTPException: the response is not HTTP, its head is too long, or the server closed the
+                connection within it; a `NoAnswerError` if the server closed the connection before it sent a byte.
+            OSError: the connection was broken.
         """
         for _ in range(_MOST_INTERIM):
             head = await self._receive_one_head()
@@ -174,7 +176,12 @@ class Connection:
         return _parsed(bytes(data[: end[0]]))
 
     async def line(self) -> bytes:
-        """Read a line of at most 4 kB, without its end."""
+        """Read a line, and return it without its end.
+
+        Raises:
+            http.client.HTTPException: more than 4 kB arrived without a line end, or the connection ended.
+            OSError: see `receive`.
+        """
         data = self.buffer
         while (end := data.find(b"\n")) < 0:
             if len(data) > _MOST_LINE:
@@ -187,7 +194,12 @@ class Connection:
         return data[:end].rstrip(b"\r")
 
     async def receive(self, most: int = READ_BYTES) -> bytes:
-        """Return the bytes from the socket that follow the bytes in `buffer`; no bytes at the end."""
+        """Return the bytes from the socket that follow the bytes in `buffer`; no bytes at the end.
+
+        Raises:
+            TimeoutError: no bytes arrived in time (`SilentError`, `DeadlineError`).
+            OSError: the connection was broken.
+        """
         seconds = self._seconds()
         try:
             return await self._sock.receive(most, seconds)

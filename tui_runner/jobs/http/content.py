@@ -1,4 +1,4 @@
-"""Decodes bodies in pieces of at most `PIECE` bytes. A body that cannot be decoded to its end is an error.
+"""Decodes bodies in pieces of limited size. A body that cannot be decoded to its end is an error.
 
 A kilobyte of gzip may decode to a megabyte, a kilobyte of Brotli to a gigabyte. The result of a decoder that returns
 all decoded bytes at once could not be limited. httpx's decoders are not used: they return a truncated gzip body as if
@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 PIECE = 256 * 1024
-"""Bytes that a decoder returns at once at most, so that a small body that decodes to gigabytes is refused before it
-fills the memory."""
+"""Bytes that the decoders of gzip, deflate and Brotli return at once at most, so that a small body that decodes to
+gigabytes is refused before it fills the memory. zstd has another limit (`_ZSTD_INPUT`)."""
 _MOST_ENCODINGS = 5
 """Content encodings that may be applied to one body, one after another: as many as curl decodes."""
 _ZSTD_INPUT = 64

@@ -1,8 +1,9 @@
 """Saves bodies as files: they are streamed to a file with a temporary name, which is renamed when it is complete.
 
-An interrupted download leaves the temporary file, and beside it a second file with the version of the body (RFC 9110,
-8.8). The next attempt requests the missing bytes (`Range`, `If-Range`, RFC 9110, 14). If the server has another version
-by then, it sends the whole body. Files are requested without compression, because a range refers to the bytes as sent.
+An interrupted download leaves the temporary file. If the server names the version of the body (RFC 9110, 8.8), the
+version is stored in a second file beside it, and the next attempt requests only the missing bytes (`Range`, `If-Range`,
+RFC 9110, 14). If the server has another version by then, or named none, it sends the whole body. Files are requested
+without compression, because a range refers to the bytes as sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from tui_runner.jobs.http.response import too_large
 from tui_runner.system.clock import time
 
 _COPY = 1 << 20
-"""Bytes read at once: many, because each call costs time, but little memory for each of many threads."""
+"""Bytes of an incomplete file that are read at once to compute its digest: many, because each call costs time, but
+little memory for each of many threads."""
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
 """Matches an extension that is kept as the extension of the saved file."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -43,10 +45,10 @@ class SavedFile:
     """A saved body.
 
     Attributes:
-        path: path of the file; None if the status was not a success, or reported no change.
-        nbytes: size of the file.
+        path: path of the file; None if the status was not 200, or 206 for the missing bytes of a file.
+        nbytes: size of the file; size of the response's body if `path` is None.
         sha256: digest of its content, in hexadecimal digits; empty if `path` is None.
-        response: the response, without its body.
+        response: the response, with its body only if `path` is None.
     """
 
     path: Path | None
@@ -59,9 +61,9 @@ def save(url: str, folder: Path, *, headers: dict[str, str], max_bytes: int | No
     """Save the body of `url` to a file in `folder`, named by the hash of the URL.
 
     Raises:
-        httpx.HTTPError: there is no response, or an incomplete one. The next attempt continues after the bytes that
-            have arrived.
-        OSError: the file cannot be written.
+        httpx.HTTPError: there is no response, or an incomplete or too large one. After an incomplete one, the next
+            attempt continues after the bytes that have arrived if the server named the version of the body.
+        OSError: the file cannot be written; a `TimeoutError` if another item writes it until this item's deadline.
     """
     name = hashlib.blake2b(url.encode(), digest_size=16).hexdigest()
     place = folder / name[:2]

@@ -101,6 +101,7 @@ async def admitted(
     Raises:
         httpx.PoolTimeout: the deadline passed before the request could be sent.
         HostDown: the host has failed repeatedly, so no request is sent.
+        ItemPostponed: the worker ended while the request waited.
     """
     if not await gate.admit(host, until, waiter):
         raise httpx.PoolTimeout(

@@ -6,18 +6,21 @@ A host delays its requests for these causes:
 | -------- | -------------------------------------------------------- | ---------------------------------------------- |
 | slots    | as many requests are open as are allowed (at first 16)   | when one of them ends                          |
 | spacing  | less than `delay` has passed since the last request      | by time                                        |
-| cooldown | the host refused (429, or 503 with `Retry-After`)        | by time; then single ones until one succeeds   |
-| outage   | `FAILURES` requests in a row have failed                 | when a probe succeeds; after `PROBES`: down    |
-| down     | every probe has failed: its items fail without a request | when a probe succeeds; one is sent each minute |
+| cooldown | the host refused (429, or 503 with `Retry-After`)        | by time                                        |
+| outage   | `FAILURES` requests in a row have failed                 | when one succeeds; after `PROBES`: down        |
+| down     | all probes, or `ROUNDS` rounds of requests, have failed  | when one succeeds; one is sent each minute     |
 | pause    | the user has paused the host                             | when the user resumes it                       |
 
-A probe is a single request that is sent to find out if the host works again.
+A probe is a single request that is sent to find out if the host works again. While a host is down, its items fail
+without a request. Outage and down exist only in runs with several hosts: the outage of the only host is one of the
+whole run. After the cooldown of a refusal that named a time, single requests are sent until one succeeds.
 
 *Refusals.* The cooldown lasts as long as the server requests, but not less than our own minimum: `0.5 s × 2ⁿ` if the
 server names a time, otherwise `2 s × 2ⁿ`, at most 60 s. n is the number of refusals since the last success. A refusal
-does not count for n if its request was sent before the previous refusal was known. After the cooldown the *rate* is
-limited to what the host has accepted: the number of successful requests sent since the last refusal, divided by the
-time until the cooldown ends. From there the rate grows slowly. Responses overtake each other, so successes that arrive
+does not count for n if its request was sent before the previous refusal was known, or in the same round as that refusal
+(`ROUND_SECONDS`). After the cooldown the *rate* is limited to what the host has accepted: the number of successful
+requests sent since the last refusal, divided by the time until the cooldown ends. From there the rate grows slowly; a
+refusal before any success halves it. Responses overtake each other, so successes that arrive
 after the refusal also count: of 16 requests sent at once, the refusal may be the second response to arrive, and only
 one of ten successes would be counted. The number of open requests is not reduced, because it says little about a rate
 (vector issue #3998).
@@ -46,8 +49,8 @@ FAILURES = 20
 """Consecutive failures that count as an outage. If a healthy server failed half of its requests by chance, that would
 happen once in a million."""
 _CAREFUL_FAILURES = 3
-"""Consecutive requests without a response after which a host gets only one request at a time. A dead host takes seconds
-per request, and must not occupy every thread."""
+"""Consecutive failures after which a host gets only one request at a time, if the last one was no response and the run
+has several hosts. A dead host takes seconds per request, and must not occupy every thread."""
 PROBE_SECONDS = 3.0
 """Seconds from the beginning of an outage to the first probe. Each further wait is twice as long."""
 PROBES = 4
@@ -68,7 +71,8 @@ _GROWTH_ITEMS = 40
 """Successful requests that are needed until a learned rate has doubled; see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0
 """Seconds that are needed until a learned rate has doubled. Growth is limited by this and by `_GROWTH_ITEMS`, so that
-neither a fast host nor an idle one gets a burst of requests."""
+neither a fast host nor an idle one gets a burst of requests. Neither number was measured. If they were smaller, the
+host would soon refuse again; if larger, a run would be slow for long after one refusal."""
 _FASTEST_GROWTH = 10.0
 """Factor by which a learned rate may grow. Then it is forgotten, because it no longer limits anything."""
 _FIRST_OPEN = 16
@@ -113,6 +117,7 @@ class Host:
     """State of one host. Times are monotonic seconds.
 
     Attributes:
+        limits: limits of the host.
         slots: requests that this worker may have open; None for no limit.
         open: requests that are open.
         cooldown_until: time at which the cooldown after a refusal ends.
@@ -120,7 +125,8 @@ class Host:
         down: True if the items of the host fail without a request.
         counts: counts since the last report.
         news: True if something has changed since the last report.
-        last_status: status of the newest response; None if the last request got no response.
+        last_status: status of the last request; None if it got no response, succeeded in another library than
+            `tui_runner.http`, or has not ended.
     """
 
     __slots__ = (
@@ -217,7 +223,10 @@ class Host:
         return max(delay, min(_LONGEST_DELAY, 1 / (self._rate * growth)))
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request may be sent: 0 for now, infinite if another request must end first."""
+        """Return the seconds until a request may be sent: 0 for now.
+
+        Infinite means that another request must end first, or that the user has paused the host.
+        """
         most = self._window if self.slots is None else min(self.slots, self._window)
         if self.paused or self.open >= most or (self._careful and self.open):
             return math.inf
@@ -276,7 +285,7 @@ class Host:
 
         Args:
             now: the current time.
-            status: status of the response; None for no response.
+            status: status of the response; None for no response, or if unknown.
             seconds: time from the request to the head of the response.
             sent: when the request was sent; None for `seconds` before `now`.
             retry_after: seconds until the server accepts another request; None if it named no time.

@@ -30,7 +30,7 @@ from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
 """Hosts that a worker remembers. Above this number, it forgets hosts of which nothing needs to be remembered
-(`Host.is_plain`)."""
+(`Host.is_plain`). A host takes about a kilobyte; a smaller number would let a crawl forget and create them again."""
 
 
 class HostDown(ItemError):
@@ -132,7 +132,8 @@ class HostGate:
         """Limits of the hosts that have their own limits."""
         self._shared = False
         self._seen: set[str] = set()
-        """The first two hosts to which requests were sent. Two are enough to know that there are several."""
+        """The first two hosts that the gate has seen, by a request or a waiting item. Two are enough to know that there
+        are several."""
         self._listeners: tuple[Listener, ...] = ()
 
     async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
@@ -147,10 +148,11 @@ class HostGate:
             make_waiter: `WaitingThread` in a thread, `WaitingTask` in a task.
 
         Returns:
-            False if the deadline passed before a request could be sent.
+            True if the request may be sent now; False if the deadline passed before.
 
         Raises:
             HostDown: the host has failed repeatedly, so no request is sent.
+            ItemPostponed: the worker ended while the request waited.
         """
         context = CONTEXT.get()
         if _use_reservation(context, host):
@@ -199,7 +201,8 @@ class HostGate:
     def reserve(self, host: str) -> float:
         """Reserve a request for an item and return 0, or return the seconds until one may be sent.
 
-        The seconds are infinite if another request must end first. Then `Listener.on_change` is called later.
+        The seconds are infinite if another request must end first, other requests wait in the queue of the host, or the
+        user has paused it. Then `Listener.on_change` is called later.
 
         Raises:
             HostDown: the host has failed repeatedly, so no request is sent.
@@ -263,7 +266,7 @@ class HostGate:
 
     @property
     def has_several(self) -> bool:
-        """True if requests were sent to more than one host."""
+        """True if the gate has seen more than one host, by a request or a waiting item."""
         return len(self._seen) > 1
 
     def set_limits(self, limits: HostLimits, host: str = "", *, shared: bool | None = None) -> None:

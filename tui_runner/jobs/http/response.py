@@ -1,7 +1,7 @@
 """Responses of httpx whose bodies are limited in size, checked to be complete, and decoded as in a browser.
 
 A response of httpx decodes the whole body, however large it becomes. These responses decode one piece at a time, and
-`read` raises an error as soon as the body is larger than `max_bytes`, so that memory never holds more.
+`read` raises an error as soon as the body is larger than `max_bytes`, so that memory holds at most a piece more.
 """
 
 from __future__ import annotations

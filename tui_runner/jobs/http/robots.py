@@ -1,4 +1,4 @@
-"""Rules of `robots.txt` (RFC 9309), parsed by Protego: one file per site, fetched once per worker.
+"""Rules of `robots.txt` (RFC 9309), parsed by Protego: one file per site, fetched by each worker about once a day.
 
 A `Crawl-delay` becomes a limit for the host in all workers. A site without the file allows everything. If its server
 fails, everything is disallowed (RFC 9309, 2.3.1.4). If the server cannot be reached at all, the item fails and is

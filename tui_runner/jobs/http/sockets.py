@@ -24,8 +24,8 @@ _LEAST_CONNECT_SECONDS = 1.0
 """Seconds that each of several addresses gets at least, even if that exceeds its share of the time. The system sends a
 lost first packet again after a second."""
 _MOST_WAITING = 256 * 1024
-"""Bytes that an event loop reads ahead of a slow task at most. Beyond that it stops reading, so that the server stops
-sending."""
+"""Bytes that an event loop reads ahead of a slow task: beyond that it stops reading, so that the server stops sending.
+Also the bytes that are passed to the event loop at once to be sent. A task needs that much memory at most for each."""
 
 
 class Socket(ABC):
@@ -302,6 +302,7 @@ async def connect(
                 break
             continue
         try:
+            # A timeout of 0 would make the socket non-blocking, so that a TLS handshake fails with another error.
             seconds = None if until is None else max(0.001, until - time.monotonic())
             return await kind.opened(sock, context, server_name, seconds)
         except BaseException:

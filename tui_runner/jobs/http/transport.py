@@ -141,6 +141,7 @@ class _Transport:
 
         Raises:
             httpx.TransportError: there is no response.
+            HostDown, ItemPostponed: see `admitted`.
         """
         until = self._deadline()
         if until is not None and until <= time.monotonic():
