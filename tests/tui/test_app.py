@@ -260,6 +260,11 @@ async def test_a_second_ctrl_c_answers_the_question() -> None:
     assert await after("ctrl+c", "ctrl+c") == [("stop",)]
 
 
+async def test_ctrl_c_answers_no_other_question_with_yes() -> None:
+    assert await after("x", "ctrl+c") == []
+    assert await after("x", "ctrl+c", "ctrl+c") == [("stop",)]
+
+
 async def test_while_draining_q_offers_to_end_at_once() -> None:
     control = FakeRunControl(replace(busy(), state=RunState.DRAINING))
     assert await after("q", "y", control=control) == [("kill",)]

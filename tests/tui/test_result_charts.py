@@ -17,7 +17,7 @@ from tui_runner.tui.query.result_chart import (
     histogram,
     line_chart,
     plot_of,
-    told_apart,
+    shortened_labels,
     with_empty_bins,
 )
 from tui_runner.tui.widgets.paint import Line
@@ -157,9 +157,9 @@ def test_labels_that_are_too_long_show_where_they_differ() -> None:
     urls = [f"{base}/travel_{number}/index.html" for number in (2, 17, 18)]
     lines = text(bars(plot(url=urls, n=[1, 2, 3]), 52, 8))
     assert [line.split()[0] for line in lines] == ["…travel_2…", "…travel_17…", "…travel_18…"]
-    assert told_apart(urls, 200) == urls and told_apart(urls[:1], 9) == urls[:1]
-    assert told_apart(["x" * 30, "y" * 30], 20) == ["x" * 30, "y" * 30]
-    assert len(set(told_apart([f"{base}/{number}" for number in range(100)], 20))) == 100
+    assert shortened_labels(urls, 200) == urls and shortened_labels(urls[:1], 9) == urls[:1]
+    assert shortened_labels(["x" * 30, "y" * 30], 20) == ["x" * 30, "y" * 30]
+    assert len(set(shortened_labels([f"{base}/{number}" for number in range(100)], 20))) == 100
 
 
 def test_labels_of_bars_have_room_while_bars_keep_some() -> None:

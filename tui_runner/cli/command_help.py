@@ -23,7 +23,8 @@ DEFAULTS = {
     "grace": "10",
     "limit": "none",
 }
-"""Defaults of `Settings` as text, by option. They are repeated here because `--help` does not import the settings."""
+"""Defaults of `Settings` and of `--limit` as text, by option. They are repeated here because `--help` does not import
+the settings."""
 
 _STATEMENT = re.compile(r"--[^=\s]*\s")
 """Matches the start of an SQL statement that begins with a comment. An option never has white space in its name."""

@@ -73,7 +73,7 @@ class Machines:
 
 
 def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -> int:
-    """Print one line per finding. Return the exit code: `EXIT_OK` unless a check failed.
+    """Print one line per finding. Return the exit code: `EXIT_USAGE` if a check failed, otherwise `EXIT_OK`.
 
     Args:
         out: stream for the lines.

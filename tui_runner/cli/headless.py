@@ -79,7 +79,7 @@ class Headless:
         self._clock = clock
         self._began = clock()
         self._next_line = self._began + _FIRST_LINE_SECONDS
-        self._told_at = -1.0
+        self._newest_event_at = -1.0
         self._stopping = False
         self._interrupts = 0
 
@@ -119,7 +119,7 @@ class Headless:
         if self._events is not None:
             self._events.started(self._control.snapshot(), self._clock())
         while not self._control.join(_POLL_SECONDS):
-            self._look(self._control.snapshot())
+            self._report(self._control.snapshot())
 
     def _stop_in_order(self) -> None:
         """Stop the run normally, because `Headless` has failed. A Ctrl-C meanwhile ends the run at once."""
@@ -158,14 +158,14 @@ class Headless:
         self._detach()
         self._control.abandon(terminal.LOST)
 
-    def _look(self, snapshot: Snapshot) -> None:
+    def _report(self, snapshot: Snapshot) -> None:
         now = self._clock()
         if self._events is not None:
             self._events.look(snapshot, now)
         lines = self._lines
         if lines is None:
             return
-        self._tell_news(snapshot, lines)
+        self._say_new_events(snapshot, lines)
         if lines.quiet:
             return
         if self._interrupts and not self._stopping:
@@ -181,12 +181,12 @@ class Headless:
         """Return True if a progress line is useful: an item has ended, or the run is older than `_LINE_SECONDS`."""
         return not _idle(snapshot) or now >= self._began + _LINE_SECONDS
 
-    def _tell_news(self, snapshot: Snapshot, lines: Lines) -> None:
-        told = self._told_at
+    def _say_new_events(self, snapshot: Snapshot, lines: Lines) -> None:
+        newest = self._newest_event_at
         for event in snapshot.events:
-            if event.at <= told:
+            if event.at <= newest:
                 continue
-            self._told_at = max(self._told_at, event.at)
+            self._newest_event_at = max(self._newest_event_at, event.at)
             if lines.quiet and event.level == "INFO":
                 continue
             # The reason why a run could not begin is printed only once, at its end.
@@ -203,7 +203,7 @@ class Headless:
         if not in_words:
             self._lines.clear()
             return
-        self._tell_news(snapshot, self._lines)  # a short run may end before its first snapshot is read
+        self._say_new_events(snapshot, self._lines)  # a short run may end before its first snapshot is read
         if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             width = self._lines.width if self._lines.live else None
             recorded = recorded_failures(self._control)

@@ -67,16 +67,16 @@ class JsonEvents:
         `_ended_chunks` has the numbers from there on that were yielded.
         """
         old, self._chunks = self._chunks, snapshot.chunks
-        told = self._ended_chunks
+        yielded = self._ended_chunks
         for number in sorted(snapshot.chunks.changed_since(old)):
-            if number < self._all_ended or number in told or not snapshot.chunks.state(number).ended:
+            if number < self._all_ended or number in yielded or not snapshot.chunks.state(number).ended:
                 continue
-            told.add(number)
+            yielded.add(number)
             chunk = snapshot.chunks[number]
             if chunk.skipped < chunk.items:
                 yield chunk
-        while self._all_ended in told:
-            told.discard(self._all_ended)
+        while self._all_ended in yielded:
+            yielded.discard(self._all_ended)
             self._all_ended += 1
 
     def _emit(self, snapshot: Snapshot, event: str, fields: dict[str, Any]) -> None:

@@ -242,6 +242,6 @@ def _has_folder() -> bool:
 def _has_temporary_folder() -> bool:
     try:
         tempfile.gettempdir()
-    except FileNotFoundError:  # the current folder is gone
+    except FileNotFoundError:  # no folder in the usual places can be written
         return False
     return True

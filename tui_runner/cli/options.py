@@ -61,6 +61,9 @@ def whole(option: str, least: int) -> Callable[[object], int]:
     Args:
         option: name of the option, for the message.
         least: the smallest valid number.
+
+    Returns:
+        The parser. It raises `UserError` for a text that is not such a number.
     """
 
     def parse(given: Any) -> int:
@@ -126,7 +129,7 @@ ThemeOption = Annotated[
 ]
 
 Given = dict[str, Any]
-"""The options of a group that were given on the command line, by name."""
+"""The values of all options of a group, by name. An option that was not given has its default, mostly None."""
 Group = Mapping[str, tuple[Any, Any]]
 """Options by name, each with its annotation and its default."""
 

@@ -24,7 +24,7 @@ def cut_to(text: str, width: int) -> str:
 
 
 QUIET_SECONDS = 1.0
-"""Seconds before the first progress message. Most inputs are open by then."""
+"""Seconds before the first progress message, because most inputs are open by then, and between two messages."""
 
 
 class SlowOnly:
@@ -39,7 +39,7 @@ class SlowOnly:
         self._next = time.monotonic() + QUIET_SECONDS
 
     def __call__(self, doing: str) -> None:
-        """Pass on a message about the current work if a second has passed since the last one."""
+        """Pass on a message about the current work if a second has passed since the last one, or since the start."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + QUIET_SECONDS

@@ -30,7 +30,10 @@ _MESSAGE_LENGTH = 200
 
 
 def progress_line(snapshot: Snapshot) -> str:
-    """Return one line about the progress of a run, of less than 120 characters without the reason for a pause."""
+    """Return one line about the progress of a run.
+
+    It usually has less than 120 characters; a long name of the job or a reason for a pause makes it longer.
+    """
     total = snapshot.items_total
     if total:
         items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
@@ -68,7 +71,8 @@ def progress_line(snapshot: Snapshot) -> str:
 
 
 _BAR_LEAST, _BAR_MOST = 8, 30
-"""Smallest and largest width of the progress bar, in cells."""
+"""Smallest and largest width of the progress bar, in cells. A cell of a smaller bar would stand for more than an eighth
+of the run. A larger bar would say no more than the percentage beside it."""
 
 
 def live_line(snapshot: Snapshot, width: int) -> str:
@@ -122,7 +126,7 @@ item failed."""
 
 
 def recorded_failures(control: RunControl) -> Recorded | None:
-    """Return the errors of an ended run from its ledger; None if the ledger cannot be read.
+    """Return the errors of an ended run from its ledger; None if it had no errors or the ledger cannot be read.
 
     A snapshot is less exact: it lacks the errors of earlier processes, and also counts errors of items that succeeded
     later.
@@ -169,7 +173,8 @@ _COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
 def wrapped(line: str, width: int) -> list[str]:
     """Divide a line into parts of at most `width` columns, between words; all parts but the first are indented.
 
-    A command has its own line and is never cut, because the user copies it.
+    Parts have at least 20 columns, and a longer word is not broken. A command has its own line and is never cut,
+    because the user copies it.
     """
     if display_width(line) <= width:
         return [line]

@@ -34,7 +34,7 @@ from tui_runner.text.messages import did_you_mean, is_text, plain, quoted
 from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
-_IN_TURN = ("table", "markdown")
+_PRINT_EACH = ("table", "markdown")
 """Formats for users: the results of all statements are printed, one after another. Other formats are for programs and
 contain only the last result."""
 
@@ -86,14 +86,14 @@ def run_query(
             last = number == len(statements)
             which = number if len(statements) > 1 else None
             doing = f"statement {number} of {len(statements)} is" if which else "the statement is"
-            with _said_if_slow(lines, f"{doing} running; Ctrl-C ends it"):
-                asked = _asked(console, statement, values, which, text)
-            with asked as result:
+            with _shown_if_slow(lines, f"{doing} running; Ctrl-C ends it"):
+                result_context = _executed(console, statement, values, which, text)
+            with result_context as result:
                 if output is not None:
                     if last:
-                        with _rows_told(lines) as progress:
+                        with _row_count_shown(lines) as progress:
                             write_file(result, format, output, progress, replace=force)
-                elif last or format in _IN_TURN:
+                elif last or format in _PRINT_EACH:
                     write_rows(result, format, out)
                     if not last:
                         out.write("\n")
@@ -138,13 +138,13 @@ def run_export(
         text = _script(what, None)
         statement = _exported(console, text)
         lines = _lines(err)
-        with _said_if_slow(lines, "the statement is running; Ctrl-C ends it"):
-            asked = _asked(console, statement, _values(parameters, [statement]), None, text)
-        with asked as result:
+        with _shown_if_slow(lines, "the statement is running; Ctrl-C ends it"):
+            result_context = _executed(console, statement, _values(parameters, [statement]), None, text)
+        with result_context as result:
             if file is None:
                 write_rows(result, chosen, out)
                 return EXIT_OK
-            with _rows_told(lines) as progress:
+            with _row_count_shown(lines) as progress:
                 count = write_file(result, chosen, file, progress, replace=force)
     out.write(f"{plural(count, 'row')} → {plain(file)}\n")
     return EXIT_OK
@@ -156,7 +156,7 @@ def _lines(err: TextIO | None) -> Lines | None:
 
 
 @contextmanager
-def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
+def _shown_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
     """Show the line `doing` once the `with` block has run for a second. Remove it when the block ends."""
     if lines is None:
         yield
@@ -173,7 +173,7 @@ def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
+def _row_count_shown(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
     """Yield a `progress` function for `write_file` that shows the number of rows once a second."""
     if lines is None:
         yield None
@@ -240,7 +240,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
     return values
 
 
-def _asked(
+def _executed(
     console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str
 ) -> Result:
     """Execute one statement. Its errors name their place in the script."""

@@ -27,7 +27,7 @@ _HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "active", "done", "
 _NAME = 100
 """Characters of a name that are printed at most. Real names of functions are shorter."""
 _TRACEBACK = 5_000
-"""Characters of a traceback that are printed at most."""
+"""Characters of a traceback that are printed at most: about sixty lines. That of a deep recursion has thousands."""
 _NUMBERS = frozenset({"run", "active", "done", "of", "failed", "cancelled", "rows"})
 """Columns that are right-aligned."""
 

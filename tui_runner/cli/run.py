@@ -156,14 +156,14 @@ def launch(theme: str | None, program: Program) -> int:
 
 
 def _first_job(folder: Path) -> str:
-    return _told(lambda out: write_job(folder / "first_job.py", out))
+    return _first_line_written(lambda out: write_job(folder / "first_job.py", out))
 
 
 def _samples(folder: Path) -> str:
-    return _told(lambda out: copy_samples(folder, out))
+    return _first_line_written(lambda out: copy_samples(folder, out))
 
 
-def _told(work: Callable[[TextIO], int]) -> str:
+def _first_line_written(work: Callable[[TextIO], int]) -> str:
     """Run a function of `scaffold` and return the first line that it writes."""
     out = io.StringIO()
     work(out)

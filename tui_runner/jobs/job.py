@@ -103,7 +103,8 @@ class Job:
         """Register the function that returns the items of the job: any iterable, which is read as the run needs items.
 
         Raises:
-            UserError: the job already has an items function, or `function` cannot be called with job parameters alone.
+            UserError: the job already has an items function, `function` is asynchronous or cannot be called with job
+                parameters alone, or it gives a parameter a default that another function of the job does not give it.
         """
         if self._items is not None:
             raise UserError(f"the job {plain(self.name)} has two functions for its items", do="keep one")
@@ -125,6 +126,9 @@ class Job:
         """Register a function that runs once in each worker, before its first item.
 
         Several functions run in the order of their declaration. A function takes any of the job parameters, by name.
+
+        Raises:
+            UserError: as for `items`.
         """
         self._check_hook(function, "setup")
         self._setup.append(function)
@@ -132,7 +136,13 @@ class Job:
         return function
 
     def teardown(self, function: _F) -> _F:
-        """Register a function that runs once in each worker, after its last item. The last declared one runs first."""
+        """Register a function that runs once in each worker, after its last item, unless the worker is killed.
+
+        The function that was declared last runs first.
+
+        Raises:
+            UserError: as for `items`.
+        """
         self._check_hook(function, "teardown")
         self._teardown.append(function)
         self._collect_parameters()
@@ -226,7 +236,9 @@ class Job:
             function(**_named(function, params))
 
     def check_input(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items are passed by parameter name (`by_name`), False to pass each as one positional argument.
+        """Return True if `arguments` divides an item among the parameters (`by_name`).
+
+        Return False if each item is passed as one positional argument.
 
         Args:
             columns: columns of the input; None for items of any shape, such as the job's own items.
@@ -237,9 +249,10 @@ class Job:
         return self._signature.fit(columns)
 
     def wanted_columns(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Return the columns of a table for which the function has a parameter; None if it takes all columns.
+        """Return the columns of a table for which the function has a parameter. Other columns need not be read.
 
-        Call it after `check_input`. Other columns need neither be converted nor sent to a worker.
+        Return None if the function takes all columns (`**kwargs`), or if the input has no columns or a single one. Call
+        it after `check_input`.
         """
         return self._signature.wanted(columns)
 
@@ -261,7 +274,8 @@ class Job:
         """Return the positional and keyword arguments for an item, without the job parameters.
 
         With `by_name`, the members of a mapping are passed by name (members without a parameter are omitted), and the
-        elements of a tuple or list by position. Otherwise the item is the only positional argument.
+        elements of a tuple or list by position. Otherwise the item is the only positional argument, unless it is a
+        `WideRow`, which is always passed by name.
         """
         return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})
 
@@ -382,7 +396,8 @@ def job(function: Any = None, /, **settings: Any) -> Any:
     responses that may change. A function takes the error and returns True, False, or None for the default rule.
 
     Raises:
-        UserError: a setting is unknown (the message names the most similar one) or cannot have its value.
+        UserError: a setting is unknown (the message names the most similar one) or cannot have its value, or `function`
+            is not a function.
     """
     if function is None:
         return functools.partial(_declare, settings)
@@ -450,6 +465,6 @@ def _reference_of(function: Callable[..., Any]) -> JobReference:
         return JobReference(module, False, name)
     code = getattr(inspect.unwrap(function), "__code__", None)
     path = code.co_filename if code is not None else ""
-    if not os.path.isfile(path):  # noqa: PTH113 - noqa: PTH113 - the name of code that was typed, such as "<stdin>", is not a path
+    if not os.path.isfile(path):  # noqa: PTH113 - the name of code that was typed, such as "<stdin>", is not a path
         raise UserError(f"workers can't load {plain(name)}", do="save it in a file; it was typed into an interpreter")
     return JobReference(str(Path(path).resolve()), True, name)

@@ -68,25 +68,25 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     place = locate_job(job, folder=folder)
     files = [Path(place.source)] if place.is_file else module_files(place.source, folder=folder)
     # The file itself comes first, because the message begins with the first reason.
-    judged = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
+    checked = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
     is_sample = place.is_file and files[0].parent == _resolved(bundled("sample_jobs"))
     is_built_in = not place.is_file and place.source in BUILT_IN
     if is_sample or is_built_in:
-        judged = []  # built-in jobs are part of this program
+        checked = []  # built-in jobs are part of this program
     if not place.is_file and not is_built_in:
         # Modules that the job imports are searched for in this folder before installed packages.
-        judged.append((f"the folder {folder} that it imports from", _resolved(folder)))
+        checked.append((f"the folder {folder} that it imports from", _resolved(folder)))
     homes = [_resolved(here)]
     if database is not None:
         homes.append(_resolved(database).parent)
     # Several files may be in one package, so remove duplicates.
-    outside = dict.fromkeys(what for what, path in judged if not any(path.is_relative_to(home) for home in homes))
+    outside = dict.fromkeys(what for what, path in checked if not any(path.is_relative_to(home) for home in homes))
     reasons = [] if files else ["the file of its module cannot be found"]
     if outside:
         reasons.append(f"{_are(outside)} outside the database's folder and the current folder")
     # Some functions in installed packages execute any code that is passed to them. So ask about every function of an
     # environment, even if the environment is in an accepted folder.
-    installed = dict.fromkeys(what for what, path in judged if what not in outside and _is_installed(path, homes))
+    installed = dict.fromkeys(what for what, path in checked if what not in outside and _is_installed(path, homes))
     if installed:
         reasons.append(f"{_are(installed)} part of Python or of an installed package")
     if is_built_in and input is not None and not _is_among(folder / input, homes):
@@ -94,8 +94,8 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     if is_sample and input is not None:
         reasons.append(f"its input is chosen by the database: {shortened(input)}")
     if database is not None:
-        judged.append(("the database", _resolved(database)))
-    reasons += dict.fromkeys(reason for what, path in judged if (reason := _not_ours(what, path)))
+        checked.append(("the database", _resolved(database)))
+    reasons += dict.fromkeys(reason for what, path in checked if (reason := _not_ours(what, path)))
     return JobOrigin(_named(files[-1], place.function) if files else shortened(job), tuple(reasons))
 
 

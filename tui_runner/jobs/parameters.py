@@ -54,12 +54,15 @@ class Parameter:
 
     @property
     def kind(self) -> str:
-        """Short description of its type for users, with the choices if there are only a few."""
+        """Short description of its type for users, with at most twelve of its choices."""
         return described(self.annotation)
 
     @property
     def default_text(self) -> str:
-        """Its default as a user would type it."""
+        """Its default as a user would type it: `none` for None, `***` for a secret.
+
+        If the default's class raises an error, the name of the class.
+        """
         if self.default is None:
             return "none"
         if self.is_secret:
@@ -73,12 +76,10 @@ class Parameter:
         return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
 
     def convert(self, value: object) -> Any:
-        """Convert `value` to a value of this parameter.
-
-        Text is converted, and so are the elements of lists and dicts from JSON. Other values are not converted.
+        """Convert `value` to a value of this parameter; see `convert` in `conversion.py`.
 
         Raises:
-            UserError: a text cannot be converted. The message names the parameter, the text and the type.
+            UserError: the value cannot be converted.
         """
         return convert(value, self.annotation, name=self.name)
 
@@ -108,6 +109,9 @@ def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
     """Merge the parameters of several functions of a job, in order, with each name once.
 
     A default that one function declares applies to all functions.
+
+    Raises:
+        UserError: two functions declare different defaults for a parameter.
     """
     every: dict[str, Parameter] = {}
     for parameter in (parameter for group in groups for parameter in group):
@@ -129,6 +133,10 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[s
     Args:
         parameters: parameters of the job.
         given: text from the command line, values from Python, or values that `jsonable` has stored in a ledger.
+
+    Raises:
+        UserError: a name is unknown, a value cannot be converted, or required parameters have no value
+            (`MissingParameters`).
     """
     known = {parameter.name: parameter for parameter in parameters}
     for name in given:
@@ -201,7 +209,10 @@ def stored(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[s
 
 
 def jsonable(value: Any) -> Any:
-    """Return `value` as JSON values for the ledger, from which `bind` restores it. Secrets become `***`."""
+    """Return `value` as JSON values for the ledger, from which `bind` restores it.
+
+    Secrets become `***`. A value of any other class becomes its `repr`, from which it may not be restored.
+    """
     if value is None or type(value) in (bool, int, float):
         return value
     match value:
@@ -270,7 +281,7 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
             holder = type("holder", (), {"__annotations__": {name: annotation}})
             try:
                 hints = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)
-            except Exception:  # noqa: S112 - noqa: S112 - only this parameter is treated as if it had no annotation
+            except Exception:  # noqa: S112 - only this parameter is treated as if it had no annotation
                 continue
             found.update(hints)
         return found

@@ -178,6 +178,9 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
         value: text, or a value of the right type. None and the text `none` mean "no limit" for settings that are
             limits.
         where: the place that sets the value, with the name of the setting, for messages.
+
+    Raises:
+        UserError: there is no such setting, or it cannot have the value.
     """
     check = _CHECKS.get(name)
     if check is None:
@@ -198,7 +201,11 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
 
 
 def parse_size(text: str) -> int:
-    """Convert a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000` to bytes."""
+    """Convert a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000` to bytes.
+
+    Raises:
+        ValueError: `text` is not a size.
+    """
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", text.replace("_", ""), re.IGNORECASE)
     unit = found and _UNITS.get(found[2].lower())
     if not found or not unit:

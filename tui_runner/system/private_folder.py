@@ -41,7 +41,7 @@ prevents an endless loop."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _LockedFolder:
     """A private folder of this process. It is locked while `descriptor` is open."""
 
     path: Path
@@ -50,8 +50,8 @@ class _Held:
 
 
 _guard = threading.Lock()
-"""Protects `_held`, because several threads may need the folder first."""
-_held: dict[Path, _Held] = {}
+"""Protects `_folders`, because several threads may need the folder first."""
+_folders: dict[Path, _LockedFolder] = {}
 _of_last_resort: list[Path] = []
 
 
@@ -69,19 +69,19 @@ def private_folder(*, for_sockets: bool = False) -> Path:
     """
     with _guard:
         root = _root(for_sockets)
-        held = _held.get(root)
-        if held is None or held.pid != os.getpid() or not held.path.is_dir():
-            if not _held:
+        folder = _folders.get(root)
+        if folder is None or folder.pid != os.getpid() or not folder.path.is_dir():
+            if not _folders:
                 atexit.register(_remove_own)
-            held = _held[root] = _new(root)
-        return held.path
+            folder = _folders[root] = _new(root)
+        return folder.path
 
 
 def leave_to_parent() -> None:
     """Forget the parent's folders in a forked process, because their locks must end with the parent."""
-    for held in _held.values():
-        os.close(held.descriptor)
-    _held.clear()
+    for folder in _folders.values():
+        os.close(folder.descriptor)
+    _folders.clear()
 
 
 def is_private(path: Path) -> bool:
@@ -111,9 +111,9 @@ def discard(folder: Path) -> None:
 
 
 def _remove_own() -> None:
-    for held in _held.values():
-        if held.pid == os.getpid():
-            discard(held.path)
+    for folder in _folders.values():
+        if folder.pid == os.getpid():
+            discard(folder.path)
 
 
 def _root(for_sockets: bool) -> Path:
@@ -159,7 +159,7 @@ def _is_closed(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
-def _new(root: Path) -> _Held:
+def _new(root: Path) -> _LockedFolder:
     """Create and lock a new private folder in `root`."""
     _remove_stale(root)
     for _ in range(_TRIES):
@@ -175,7 +175,7 @@ def _new(root: Path) -> _Held:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):  # another process has removed it before it was locked
             if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return _Held(path, descriptor, os.getpid())
+                return _LockedFolder(path, descriptor, os.getpid())
         os.close(descriptor)
     raise FileNotFoundError(f"{root} is removed again and again")
 

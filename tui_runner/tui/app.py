@@ -120,7 +120,7 @@ class RunnerApp(ShutdownApp):
         self._access = access
         self._query: QueryScreen | None = None
         self._window_title = ""
-        self._told_end = False
+        self._announced_end = False
         self._notify = notify and self._preferences.notify
         self.use_themes(found, chosen, self._preferences.state)
         self.set_keymap(changed_keys(self._keys))
@@ -174,8 +174,8 @@ class RunnerApp(ShutdownApp):
         if now != self._window_title:
             self.write_out(("" if self._window_title else notifications.KEEP_TITLE) + notifications.set_title(now))
             self._window_title = now
-        if snapshot.state.ended and not self._told_end:
-            self._told_end = True
+        if snapshot.state.ended and not self._announced_end:
+            self._announced_end = True
             if self.screen is not self._dashboard and not self._leaving:
                 self.notify(notifications.ended_text(snapshot), markup=False, timeout=COMPLAINT_SECONDS)
             if not self.app_focus and not self._leaving and self._notify:
@@ -317,7 +317,8 @@ def run_app(
     Args:
         control: the run, not started yet.
         access: opens the run's database for the query screen; None if the dashboard has no query screen.
-        theme: name of a theme; None for the theme of the configuration, or else for the theme that was chosen last.
+        theme: name of a theme; None for the theme of the configuration, else for the theme that was chosen last, else
+            for the default theme.
         keymap: keys by action; they take precedence over the configuration's keys.
         captured_output: captures the native output of this process, and has the stream to the terminal; None for a new
             `CapturedOutput`.
@@ -330,6 +331,7 @@ def run_app(
     Raises:
         UserError: there is no theme named `theme`, or the run could not start.
         ScreenFailed: an error of the screen ended the dashboard; the run continues without it.
+        Exception: any other error for which the run could not start, or of the screen before the run had started.
     """
     preferences = read_preferences(Path.cwd())
     app = RunnerApp(

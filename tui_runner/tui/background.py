@@ -54,6 +54,9 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
     Args:
         call: the work. It continues to its end even if the caller is cancelled.
         name: name of the thread.
+
+    Raises:
+        asyncio.CancelledError: the widget whose worker has called this function is being removed.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[R] = loop.create_future()

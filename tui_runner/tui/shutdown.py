@@ -18,6 +18,10 @@ from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.terminal.driver import driver_class
 
 
+class _LeaveQuestion(Confirm):
+    """The question that Ctrl-C asks and that a second Ctrl-C answers with yes."""
+
+
 class ShutdownApp(Application[None]):
     """An application that asks the user before it leaves an unfinished run.
 
@@ -60,8 +64,11 @@ class ShutdownApp(Application[None]):
             self._loop_of_screen.call_soon_threadsafe(callback)
 
     def action_interrupt(self) -> None:
-        """Leave the application. If the run has not ended, ask first; a second Ctrl-C answers yes."""
-        if isinstance(self.screen, Confirm):
+        """Leave the application. If the run has not ended, ask first; a second Ctrl-C answers yes.
+
+        Any other open dialog is closed without an answer.
+        """
+        if isinstance(self.screen, _LeaveQuestion):
             self.screen.action_yes()
             return
         while len(self.screen_stack) > 1:
@@ -92,7 +99,7 @@ class ShutdownApp(Application[None]):
                 self._leave(self._control.stop)
 
         self.push_screen(
-            Confirm(
+            _LeaveQuestion(
                 f"Stop run {snapshot.run_id} of {safe_text(snapshot.job, limit=60)}?",
                 f"{_in_flight(snapshot)} {snapshot.grace:g} s to finish, then tui-runner leaves. What has not finished"
                 f"{_held(snapshot)} runs again on resume; no finished item is lost.",
@@ -109,7 +116,7 @@ class ShutdownApp(Application[None]):
                 self._leave(self._control.kill)
 
         self.push_screen(
-            Confirm(
+            _LeaveQuestion(
                 "End at once?",
                 f"What has begun ({plural(snapshot.items_begun, 'item')}) is given up and runs again on resume.",
                 "End now",

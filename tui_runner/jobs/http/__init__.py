@@ -73,7 +73,7 @@ _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.Async
 )
 
 
-class _Kept:
+class _ThreadClient:
     """The client of a thread. It is closed when the thread ends and so drops the last reference to it."""
 
     def __init__(self, client: JobClient, generation: int) -> None:
@@ -119,14 +119,14 @@ def client() -> JobClient:
     The client keeps received cookies until the same thread calls `http.get` or another request function of this module.
     Do not close it, and do not pass it to another thread.
     """
-    kept: _Kept | None = getattr(_thread, "kept", None)
-    if kept is None or kept.generation != _generation:
+    own: _ThreadClient | None = getattr(_thread, "client", None)
+    if own is None or own.generation != _generation:
         from tui_runner.jobs.http.clients import JobClient
 
         generation = _generation
-        kept = _Kept(JobClient(gate, _deadline, _ssl_context, **_client_options(_KEPT_CONNECTIONS)), generation)
-        _thread.kept = kept
-    return kept.client
+        own = _ThreadClient(JobClient(gate, _deadline, _ssl_context, **_client_options(_KEPT_CONNECTIONS)), generation)
+        _thread.client = own
+    return own.client
 
 
 def async_client() -> httpx.AsyncClient:
@@ -157,11 +157,11 @@ def close() -> None:
 
     Do nothing if this thread has no client.
     """
-    kept: _Kept | None = _thread.__dict__.pop("kept", None)
-    if kept is not None:
+    own: _ThreadClient | None = _thread.__dict__.pop("client", None)
+    if own is not None:
         from tui_runner.jobs.http.clients import CONNECTIONS
 
-        kept.client.close()
+        own.client.close()
         CONNECTIONS.close()
 
 

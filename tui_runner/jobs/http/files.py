@@ -79,8 +79,8 @@ def save(url: str, folder: Path, *, headers: dict[str, str], max_bytes: int | No
 def _download(
     url: str, place: Path, name: str, part: BinaryIO, headers: dict[str, str], max_bytes: int | None
 ) -> SavedFile:
-    note = place / f"{name}.part.json"
-    known = _version(note, url)
+    version_file = place / f"{name}.part.json"
+    known = _version(version_file, url)
     there = part.seek(0, os.SEEK_END) if known else 0
     asked = {**headers, "Accept-Encoding": "identity"}
     if there:
@@ -89,7 +89,7 @@ def _download(
         status = response.status_code
         # the bytes so far are not part of the file, or already all of it: request the whole file
         if status == 416 and there:
-            _forget(note)
+            _forget(version_file)
             return _download(url, place, name, part, headers, max_bytes)
         if status not in (200, 206) or (status == 206 and not there):
             return SavedFile(None, len(response.read()), "", response)
@@ -104,12 +104,12 @@ def _download(
         for piece in _read(part, begins):
             digest.update(piece)
         part.truncate(begins)
-        _remember(note, url, response)
+        _remember(version_file, url, response)
         size = begins
         for piece in response.iter_bytes():
             size += len(piece)
             if max_bytes is not None and size > max_bytes:
-                _forget(note)
+                _forget(version_file)
                 raise too_large(max_bytes, response.request)
             part.write(piece)
             digest.update(piece)
@@ -118,7 +118,7 @@ def _download(
         os.fsync(part.fileno())
     path = place / f"{name}{_ending(url, response)}"
     (place / f"{name}.part").replace(path)
-    _forget(note)
+    _forget(version_file)
     return SavedFile(path, size, digest.hexdigest(), response)
 
 
@@ -153,28 +153,28 @@ def _read(part: BinaryIO, count: int) -> Iterator[bytes]:
         yield piece
 
 
-def _version(note: Path, url: str) -> str:
+def _version(version_file: Path, url: str) -> str:
     """Return the identifier of the version to which the bytes in a temporary file belong; empty if unknown."""
     try:
-        known = json.loads(note.read_bytes())
+        known = json.loads(version_file.read_bytes())
     except (OSError, ValueError):  # no such file, or a damaged one
         return ""
     return str(known.get("version", "")) if isinstance(known, dict) and known.get("url") == url else ""
 
 
-def _remember(note: Path, url: str, response: httpx.Response) -> None:
+def _remember(version_file: Path, url: str, response: httpx.Response) -> None:
     """Store the version of a body if the server can later send the missing bytes of it."""
     etag = response.headers.get("etag", "")
     # A weak tag does not guarantee that the bytes are the same (RFC 9110, 13.1.5).
     version = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
     if version and response.headers.get("content-encoding", "identity") == "identity":
-        note.write_text(json.dumps({"url": url, "version": version}))
+        version_file.write_text(json.dumps({"url": url, "version": version}))
     else:
-        _forget(note)
+        _forget(version_file)
 
 
-def _forget(note: Path) -> None:
-    note.unlink(missing_ok=True)
+def _forget(version_file: Path) -> None:
+    version_file.unlink(missing_ok=True)
 
 
 def _begin_of(response: httpx.Response) -> int:

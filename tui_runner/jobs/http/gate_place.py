@@ -53,12 +53,12 @@ RELEASER = _Releaser()
 class Place:
     """A place at the gate of a host, held while a request is open. Create it when the gate has admitted the request."""
 
-    __slots__ = ("_began", "_gate", "_held", "_host", "_retry_after", "_seconds", "_status")
+    __slots__ = ("_began", "_gate", "_host", "_is_released", "_retry_after", "_seconds", "_status")
 
     def __init__(self, gate: HostGate, host: str) -> None:
         self._gate = gate
         self._host = host
-        self._held = True
+        self._is_released = False
         self._began = time.monotonic()
         self._seconds: float | None = None
         self._status: int | None = None
@@ -76,9 +76,9 @@ class Place:
         Args:
             failed: True if there was no response, or an incomplete one.
         """
-        if not self._held:
+        if self._is_released:
             return
-        self._held = False
+        self._is_released = True
         self._gate.leave(
             self._host,
             status=None if failed else self._status,
@@ -89,7 +89,7 @@ class Place:
 
     def leave_later(self) -> None:
         """Release the place soon. A garbage collection may call this in any thread."""
-        if self._held:
+        if not self._is_released:
             RELEASER.put(self.leave)
 
 

@@ -130,13 +130,14 @@ class Host:
     """
 
     __slots__ = (
+        "_accepted",
+        "_accepted_since",
         "_adaptive_delay",
-        "_borne",
-        "_borne_since",
         "_careful",
         "_due",
         "_failures",
         "_has_answered",
+        "_has_named_time",
         "_hold_until",
         "_opened_at",
         "_passes",
@@ -147,7 +148,6 @@ class Host:
         "_since",
         "_spaced_at",
         "_successes",
-        "_told_to_wait",
         "_window",
         "cooldown_until",
         "counts",
@@ -174,14 +174,16 @@ class Host:
         self._adaptive_delay = limits.delay
         self._refusals = 0
         self._refused_at = -math.inf
-        self._told_to_wait = False
+        self._has_named_time = False
+        # Requests that may still be sent during a cooldown: after a refusal without a time, those of the same round.
         self._passes = 0
+        # True if the host gets only one request at a time.
         self._careful = False
         self._rate: float | None = None
-        # `_successes`: successful requests since the last cooldown. `_borne`: the successes before the newest refusal.
+        # `_successes`: successful requests since the last cooldown. `_accepted`: successes before the newest refusal.
         # They give the rate that the host has accepted.
         self._since, self._successes = now, 0
-        self._borne_since, self._borne = now, 0
+        self._accepted_since, self._accepted = now, 0
         self._failures = 0
         self._window = _FIRST_OPEN
         self._probes = 0
@@ -249,7 +251,7 @@ class Host:
 
     def is_refusing(self, now: float) -> bool:
         """Return True if the host has refused a request, named a time, and that time has not passed."""
-        return self._told_to_wait and now < self.cooldown_until
+        return self._has_named_time and now < self.cooldown_until
 
     def send_reserved(self, now: float) -> float:
         """Record that a reserved request is sent and return 0, or return the seconds until it may be sent.
@@ -317,7 +319,7 @@ class Host:
     def refuse(self, now: float, retry_after: float | None, sent: float, *, may_open: bool = True) -> None:
         """Record that a request was refused; `sent` is the time at which it was sent."""
         self.news = True
-        if sent < self._refused_at + (0.0 if self._told_to_wait else ROUND_SECONDS):
+        if sent < self._refused_at + (0.0 if self._has_named_time else ROUND_SECONDS):
             if retry_after is not None:
                 self.cooldown_until = max(self.cooldown_until, now + retry_after)
                 self._learn_rate()
@@ -328,15 +330,15 @@ class Host:
         self.cooldown_until = max(self.cooldown_until, until)
         if not self._successes and self._rate is not None:
             self._rate /= 2
-        self._borne_since, self._borne = self._since, self._successes
+        self._accepted_since, self._accepted = self._since, self._successes
         self._successes = 0
         self._learn_rate()
         self._refusals += 1
         self._refused_at = now
-        self._told_to_wait = retry_after is not None
-        self._passes = 0 if self._told_to_wait else _FIRST_OPEN
-        self._careful = self._careful or self._told_to_wait
-        if not self._told_to_wait and self._refusals >= ROUNDS and may_open:
+        self._has_named_time = retry_after is not None
+        self._passes = 0 if self._has_named_time else _FIRST_OPEN
+        self._careful = self._careful or self._has_named_time
+        if not self._has_named_time and self._refusals >= ROUNDS and may_open:
             self._opened_at = min(self._opened_at, now)
             self.down = True
             self._hold_until = now + DOWN_PROBE_SECONDS
@@ -353,14 +355,14 @@ class Host:
         """Send no request before `until`, because the host refused one of another worker."""
         if until > self.cooldown_until:
             self.cooldown_until = until
-            self._told_to_wait = self._careful = True
+            self._has_named_time = self._careful = True
             self._passes = 0
 
     def _learn_rate(self) -> None:
         self._since = self.cooldown_until
-        passed = self._since - self._borne_since
-        if self._borne and passed > 0:
-            self._rate = self._borne / passed
+        passed = self._since - self._accepted_since
+        if self._accepted and passed > 0:
+            self._rate = self._accepted / passed
 
     def _succeed(self, sent: float) -> None:
         self._has_answered = True
@@ -370,8 +372,8 @@ class Host:
         if self._opened_at < math.inf:
             self._opened_at, self._hold_until = math.inf, -math.inf
         if sent < self._refused_at:  # this counts for the rate, but does not show that the host accepts requests again
-            if sent >= self._borne_since:
-                self._borne += 1
+            if sent >= self._accepted_since:
+                self._accepted += 1
                 self._learn_rate()
             return
         self._successes += 1

@@ -163,7 +163,7 @@ class HostGate:
         waiter = self._arrive(host, make_waiter)
         if waiter is None:
             return True
-        self._set_down(context)
+        self._drop_reservation(context)
         deadline = _own_deadline(context, deadline)
         waited_from = self._begin_wait(context, host, waiter)
         try:
@@ -249,9 +249,9 @@ class HostGate:
             asked, now = self._line(host).host, self._clock()
             before = asked.cooldown_until
             asked.refuse(now, retry_after, sent, may_open=self.has_several)
-            held = asked.cooldown_until - now if asked.cooldown_until > before else 0.0
-        if held > 0:
-            self._refused(host, held)
+            cooldown = asked.cooldown_until - now if asked.cooldown_until > before else 0.0
+        if cooldown > 0:
+            self._refused(host, cooldown)
 
     def cooldown(self, host: str) -> float:
         """Return the seconds until the cooldown of a host ends; 0 if it has none."""
@@ -289,7 +289,7 @@ class HostGate:
                 line.host.change(self._limits_of(name))
                 line.host.slots = self._slots(name)
             hosts = list(self._lines)
-        self._look_again(hosts)
+        self._recheck(hosts)
 
     def grant(self, host: str, slots: int, serial: int, due: float = 0.0) -> None:
         """Allow this worker `slots` open requests to a host, the first in `due` seconds. `serial` is reported back."""
@@ -299,7 +299,7 @@ class HostGate:
             line.host.slots = self._slots(host)
             line.host.news = True
             line.host.postpone(self._clock() + due)
-        self._look_again([host])
+        self._recheck([host])
         self._news()
 
     def hold(self, host: str, seconds: float) -> None:
@@ -327,7 +327,7 @@ class HostGate:
             line = self._line(host)
             line.host.paused = paused
             line.host.news = True
-        self._look_again([host])
+        self._recheck([host])
 
     def add(self, listener: Listener) -> None:
         """Add a worker that uses the gate. The first one clears the state left by earlier workers."""
@@ -487,11 +487,11 @@ class HostGate:
             line.host.end(
                 now, status=status, seconds=seconds, sent=sent, retry_after=retry_after, ok=ok, may_open=several
             )
-            held = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
-            everybody = line.host.down and not was_down
-            wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
-        if held > 0:
-            self._refused(host, held)
+            cooldown = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
+            went_down = line.host.down and not was_down
+            wakes = [waiter.wake for waiter in line.waiters] if went_down else [self._next(line)]
+        if cooldown > 0:
+            self._refused(host, cooldown)
         if self._shared and line.host.slots is not None:
             self._news()
         return all([_woken(wake) for wake in wakes])
@@ -500,7 +500,7 @@ class HostGate:
     def _next(line: _Line) -> Callable[[], object] | None:
         return line.waiters[0].wake if line.waiters else None
 
-    def _look_again(self, hosts: list[str]) -> None:
+    def _recheck(self, hosts: list[str]) -> None:
         for host in hosts:
             with self._lock:
                 line = self._lines.get(host)
@@ -509,7 +509,7 @@ class HostGate:
                 wake()
             self.changed(host)
 
-    def _set_down(self, context: ItemContext | None) -> None:
+    def _drop_reservation(self, context: ItemContext | None) -> None:
         """Drop the reservation of an item that waits for another host: two such items could wait for each other."""
         if context is not None and (reserved := context.reserved_host):
             context.reserved_host = ""

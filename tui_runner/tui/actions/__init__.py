@@ -356,7 +356,7 @@ def changed_keys(keys: Keys) -> dict[str, str]:
 
     Other actions are left out, because Textual applies the keymap to every screen at each key press.
     """
-    return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
+    return {name: ",".join(used) for name, used in keys.items() if used and used != DEFAULT_KEYS[name]}
 
 
 def key_of(screen: Screen[Any], action: str) -> str:

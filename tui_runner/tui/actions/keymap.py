@@ -26,7 +26,8 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
 
     An entry with a mistake is ignored as a whole. An entry is a mistake if it names an unknown action, no key, a
     reserved key, or a key that text fields of that place need. It is also a mistake if another action of the same
-    screen has one of its keys, by default or by an earlier entry.
+    screen has one of its keys, by default or by an earlier entry. The action then has those of its default keys that no
+    other action has.
     """
     keys: dict[str, tuple[str, ...]] = dict(DEFAULT_KEYS)
     complaints: list[str] = []
@@ -50,8 +51,8 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
     for name in wanted:
         keys[name] = ()
     for name, named in wanted.items():
-        rivals = {other: held for other, held in keys.items() if meet(BY_ID[name].place, BY_ID[other].place)}
-        clash = next(((key, other) for key in named for other, held in rivals.items() if key in held), None)
+        rivals = {other: used for other, used in keys.items() if meet(BY_ID[name].place, BY_ID[other].place)}
+        clash = next(((key, other) for key in named for other, used in rivals.items() if key in used), None)
         if clash is None:
             keys[name] = named
         else:
@@ -77,5 +78,5 @@ def _types(key: str) -> bool:
 
 def _free(default: tuple[str, ...], keys: Keys) -> tuple[str, ...]:
     """Return those keys of `default` that no action has in `keys`."""
-    taken = {key for held in keys.values() for key in held}
+    taken = {key for used in keys.values() for key in used}
     return tuple(key for key in default if key not in taken)

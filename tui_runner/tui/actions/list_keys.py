@@ -84,7 +84,7 @@ class ListNavigation:
 
     def action_first_row(self) -> None:
         """Go to the first row."""
-        self.list_in_use().move(-1_000_000_000)
+        self.list_in_use().move(-1_000_000_000)  # more rows than any list has
 
     def action_last_row(self) -> None:
         """Go to the last row."""

@@ -51,8 +51,8 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     lines: list[Content] = []
     if Place.CHUNK in places:
         lines.append(Content.styled("states of a chunk", "bold"))
-        told = [f"{glyph} {_EXPLAINED.get(name, name)}" for name, (glyph, _) in LOOKS.items()]
-        glyphs = "   ".join(each.replace(" ", "\N{NO-BREAK SPACE}") for each in told)
+        meanings = [f"{glyph} {_EXPLAINED.get(name, name)}" for name, (glyph, _) in LOOKS.items()]
+        glyphs = "   ".join(each.replace(" ", "\N{NO-BREAK SPACE}") for each in meanings)
         lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
         lines.append(Content(""))
     for place in places:

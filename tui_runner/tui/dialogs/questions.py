@@ -243,8 +243,8 @@ class Ask(Dialog[str | None]):
     Args:
         question: one short line, which must be safe to show.
         value: the initial text, which must be safe to show.
-        check: returns the reason why a text is refused, or an empty text for a valid one; called after every change.
-            None to accept every text.
+        check: returns the reason why a text is refused, or an empty text for a valid one; called after every change,
+            and before the dialog closes. None to accept every text.
         secret: True to hide the typed text.
     """
 

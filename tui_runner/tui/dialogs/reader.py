@@ -78,7 +78,7 @@ class Reader(ListNavigation, Dialog[None]):
         return self.query_one(Rows)
 
     def action_copy(self) -> None:
-        """Copy the whole text."""
+        """Copy the whole text, of which at most `_LONGEST` characters are shown and copied."""
         self.app.copy_to_clipboard(self._text)
         self.notify("copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)  # s, to read one line
 

@@ -126,7 +126,8 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
         path: path of the database, which must exist. If another process of tui-runner has the database open, the
             queries go through that process.
         output: captures other output while the screen is shown, and has the stream to the terminal.
-        theme: name of a theme; None for the theme of the configuration, or else for the theme that was chosen last.
+        theme: name of a theme; None for the theme of the configuration, else for the theme that was chosen last, else
+            for the default theme.
 
     Raises:
         DatabaseError: the database cannot be used.

@@ -160,7 +160,9 @@ _LONG = re.compile(r"-?\d+\.\d{14,}(e[+-]\d+)?")
 
 
 def shown_number(number: str, *, exact: bool = False) -> str:
-    """Return a number with thousands separators if it is 10,000 or more. Any other text is returned unchanged.
+    """Return a number with thousands separators if it has 5 to 15 digits before the point, and rounded if not `exact`.
+
+    Any other text is returned unchanged.
 
     Args:
         number: the number as text.
@@ -181,7 +183,8 @@ def point_width(text: str) -> tuple[int, int]:
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
     """Return a value as text of at most `limit` characters, and the length of the whole value.
 
-    The text is not safe to show yet. The text of NULL is None. The length is in characters, or in bytes for a blob.
+    The text is not safe to show yet. The text of NULL is None. The length is in characters, or in bytes for a blob. A
+    nested value of more than 4 × `limit` bytes has its size in place of its text, and the length is that of this text.
 
     Args:
         array: has the value.

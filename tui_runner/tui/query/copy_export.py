@@ -123,10 +123,10 @@ async def _copy(screen: TabHost, rows: Rows, what: str, how: str) -> None:
         return
     screen.app.copy_to_clipboard(text)
     nbytes = len(text.encode("utf-8", "replace"))
-    said = f"copied {what} as {how}, {size(nbytes)}, through the terminal (OSC 52)"
+    message = f"copied {what} as {how}, {size(nbytes)}, through the terminal (OSC 52)"
     if nbytes > _OSC_BYTES:
-        said += "; many terminals take no more than 75 kB: export it to be sure"
-    screen.notify(said, markup=False)
+        message += "; many terminals take no more than 75 kB: export it to be sure"
+    screen.notify(message, markup=False)
 
 
 def export_result(screen: TabHost, tab: QueryTab) -> None:

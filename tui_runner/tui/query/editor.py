@@ -152,6 +152,7 @@ class Editor(TextArea):
         offered = self._suggestions.current is not None
         key = event.key
         if offered and key in ("up", "down", "pageup", "pagedown"):
+            # A page is `_LINES` words with one word of overlap.
             self._suggestions.move({"up": -1, "down": 1, "pageup": -7, "pagedown": 7}[key])
         elif offered and key == "escape":
             self.hide_offer()

@@ -149,8 +149,8 @@ class QueryStatus(PaintedWidget):
             seconds: duration of the statement.
         """
         counted = plural(rows, "row")
-        said = counted if complete else f"first {counted} of more"
-        self._set((f" ✔ {said}", "done"), (f" · {latency(seconds)}", "text"))
+        result = counted if complete else f"first {counted} of more"
+        self._set((f" ✔ {result}", "done"), (f" · {latency(seconds)}", "text"))
 
     def failed(self, text: str) -> None:
         """Show that a statement failed, with a text about the error."""

@@ -179,7 +179,8 @@ def _differ(plot: Plot, factor: float) -> bool:
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a horizontal bar for each value, from zero. If not all rows fit, the last line says how many are missing.
 
-    If the largest values of two series differ by more than the factor `_APART`, each series has its own scale.
+    A value that is NULL or not finite has no bar. If the largest values of two series differ by more than the factor
+    `_APART`, each series has its own scale.
     """
     across = len(plot.series)
     room = height // across
@@ -192,7 +193,7 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     text_room = max((len(text) for series in texts for text in series), default=0)
     most = max(width // 3, width - text_room - 4 - _LEAST_BAR)
     longest = min(_LABEL, most)
-    labels = told_apart(plot.labels[:shown], longest)
+    labels = shortened_labels(plot.labels[:shown], longest)
     label_room = min(max((cells(((label, "text"),)) for label in labels), default=0), longest)
     bar_room = max(width - label_room - text_room - 4, 1)
     lines: list[Line] = []
@@ -212,10 +213,10 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     return [fitted(line, width) for line in lines]
 
 
-def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
-    """Return `labels` without their common beginning and end, so that they differ even if they are cut.
+def shortened_labels(labels: Sequence[str], room: int) -> Sequence[str]:
+    """Return `labels` with `…` for their common beginning and end, so that they differ even if they are cut.
 
-    For example, the URLs of one site become their paths. Labels that all fit into `room` cells are unchanged.
+    For example, the URLs of one site become their paths. Labels that all have at most `room` characters are unchanged.
     """
     if len(labels) < 2 or all(len(label) <= room for label in labels):
         return labels
@@ -258,7 +259,7 @@ def _is_histogram(plot: Plot) -> bool:
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Return a histogram: a column for each bin, from zero, and the values of x below.
+    """Return a histogram: a column for each bin, from zero, and the values of x below; no lines below a height of 3.
 
     If there are more bins than cells, a column shows the sum of several bins. Results often lack bins without values.
     These bins are added if the other bins have an even width (`with_empty_bins`).
@@ -291,7 +292,10 @@ wide, as months, which have 28 to 31 days."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:
-    """Return `plot` with bins of value zero in its gaps. Return it unchanged if its bins have no even width."""
+    """Return `plot` with bins of value zero in its gaps.
+
+    Return it unchanged if its bins have no even width, or if it would have more than `MOST_ROWS` bins.
+    """
     xs, series = plot.xs, plot.series[0]
     if xs is None or len(xs) < 3:
         return plot
@@ -327,7 +331,9 @@ def _column(level: float, shows: bool) -> str:
 
 
 def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
-    """Return the line of labels below an x-axis: values of x at even distances, at most five.
+    """Return the line of labels below an x-axis: round values of x, or else two to five values at even distances.
+
+    If x is a text, the labels are those of the first and the last row.
 
     Args:
         plot: the data of the chart.
@@ -376,7 +382,7 @@ def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
 
 
 _MOST_TICKS = 10
-"""Most labels below an axis. With more labels, the axis would be hard to read."""
+"""Most steps between labels below an axis. With more labels, the axis would be hard to read."""
 
 
 def _position_text(value: float, span: float, plot: Plot) -> str:
@@ -520,7 +526,7 @@ def _bar(value: float | None, low: float, high: float, room: int, fill: str) -> 
 def _scale(least: float, most: float) -> tuple[float, float]:
     """Return the lowest and the highest value of the scale, for values from `least` to `most`.
 
-    The scale begins at zero, unless all values are positive and the lowest is at least half of the highest.
+    The scale includes zero, unless all values are positive and the lowest is at least half of the highest.
     """
     if least == most or least <= 0 or least < most / 2:
         least, most = min(least, 0.0), max(most, 0.0)

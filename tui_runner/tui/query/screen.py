@@ -444,7 +444,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_leave(self) -> None:
-        """Leave the screen. A running statement continues, and its result is there when the user returns."""
+        """Leave the screen. On the dashboard, a running statement continues, and the user may return to its result."""
         self._leave()
 
     def action_next_part(self) -> None:

@@ -91,7 +91,10 @@ class History:
             self.add(sql, failed=True)
 
     def add(self, sql: str, *, failed: bool = False) -> None:
-        """Add a statement as the newest one. If it is in the history already, replace its entry."""
+        """Add a statement as the newest one. If it is in the history already, replace its entry.
+
+        A blank statement, and one of more than `_LONGEST` characters, is not added.
+        """
         if not sql.strip() or len(sql) > _LONGEST:
             return
         # Read the file again, because another process of the user may have added statements.

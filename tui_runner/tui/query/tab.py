@@ -48,7 +48,8 @@ AHEAD_ROWS = 1_000_000
 """Most rows that are read before the user scrolls to them if another process has the database. That process disconnects
 a client that reads nothing for 20 s, and the client loses the rows that it has not read."""
 _AHEAD_BYTES = 256 << 20
-"""Most bytes of rows that are read before the user scrolls to them (256 MiB). They are stored in a temporary file."""
+"""Most bytes of rows that are read before the user scrolls to them (256 MiB). They are stored in a temporary file. It
+must not fill the disk with rows that the user may never see."""
 
 
 class Shown(StrEnum):

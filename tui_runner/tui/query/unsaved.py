@@ -39,7 +39,7 @@ class UnsavedStatements:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._kept: list[str] = []
+        self._stored: list[str] = []
         self.database = ""
 
     @classmethod
@@ -53,11 +53,11 @@ class UnsavedStatements:
 
     def keep(self, texts: list[str]) -> None:
         """Replace the content of this process's file by `texts`; without texts, delete the file. Blocks."""
-        if texts == self._kept:
+        if texts == self._stored:
             return
-        self._kept = texts
+        self._stored = texts
         # On a full or read-only disk, the texts are not stored. Say nothing, because a message after each change would
-        # disturb the user. `_kept` is set before the attempt, so that the same texts are not tried again.
+        # disturb the user. `_stored` is set before the attempt, so that the same texts are not tried again.
         with contextlib.suppress(OSError):
             if not texts:
                 self._file.unlink(missing_ok=True)
@@ -68,13 +68,16 @@ class UnsavedStatements:
 
     def give_up(self) -> None:
         """Orphan the file, so that the next query screen takes its statements, even while this process runs. Blocks."""
-        if self._kept:
-            self._kept = []
+        if self._stored:
+            self._stored = []
             with contextlib.suppress(OSError):  # the file is orphaned later, when this process ends
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
 
     def take(self) -> list[str]:
-        """Return the texts of the orphaned files of `database`, the oldest first, and delete these files. Blocks."""
+        """Return the texts of the orphaned files of `database`, the oldest first, and delete these files. Blocks.
+
+        A file that names no database counts as one of `database`.
+        """
         found: list[str] = []
         with contextlib.suppress(OSError):  # there is no folder, or another process has just taken a file
             for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):

@@ -106,7 +106,10 @@ class ChunkItems:
         self._slowest = await read(database, slowest, run_id, self.number) or []
 
     def head(self, width: int) -> list[Line]:
-        """Return four lines about the chunk as a whole, or two if its items run in other chunks."""
+        """Return four lines about the chunk as a whole, or two if its items run in other chunks.
+
+        Return no lines if the newest snapshot does not have the chunk.
+        """
         chunk, snapshot = self.chunk, self._steering.snapshot
         if chunk is None or snapshot is None:
             return []

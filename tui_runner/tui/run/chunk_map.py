@@ -122,7 +122,7 @@ class ChunkMap(PaintedWidget):
             now = chunks[number]
             if number < len(old):
                 before = old[number]
-                if _told(before) == _told(now):
+                if _cell_data(before) == _cell_data(now):
                     continue
                 self._counts[look(before)] -= 1
             self._counts[look(now)] += 1
@@ -265,6 +265,6 @@ class ChunkMap(PaintedWidget):
         return tuple(spans)
 
 
-def _told(chunk: ChunkView) -> tuple[str, int]:
+def _cell_data(chunk: ChunkView) -> tuple[str, int]:
     """Return the data of a chunk on which its cell depends: its look and the number of its failed items."""
     return look(chunk), chunk.failed

@@ -75,7 +75,8 @@ class ChunkListing:
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
         """Take the chunks of a new snapshot, and sort the rows if `LISTING_HOLD` seconds have passed.
 
-        Return the numbers of the chunks that have changed, and True if any row has moved.
+        The rows are sorted at once in the first call, and if there are fewer chunks than before. Return the numbers of
+        the chunks that have changed, and True if any row has moved.
         """
         if chunks is self._chunks:
             return set(), False
@@ -179,7 +180,8 @@ class ChunkOrder:
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
         """Take the chunks of a new snapshot, and change the order of the rows if `hold` seconds have passed.
 
-        Return the numbers of the chunks that have changed, and True if any row has moved.
+        The order is changed at once if there are fewer chunks than before. Return the numbers of the chunks that have
+        changed, and True if any row has moved.
         """
         if chunks is self._chunks:
             return set(), False
@@ -365,9 +367,10 @@ def executed(chunk: ChunkView) -> int:
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return the duration of a chunk so far, as text. The text is empty if none of its items was executed.
+    """Return the duration of a chunk so far, as text. The text is empty if the chunk has not started.
 
-    A chunk may have a start although no item was executed, because a worker records the items of a cancelled chunk.
+    It is also empty for a paused or cancelled chunk of which no item was executed: such a chunk may have a start,
+    because a worker records the items of a cancelled chunk.
     """
     if _is_earlier(chunk) and not chunk.elapsed:
         return ""  # a ledger that an older version of tui-runner has written has no durations

@@ -357,8 +357,8 @@ class Dashboard(ChunkCommands):
     def action_retry_all(self) -> None:
         """Ask whether to run everything that failed again.
 
-        During a run, these are the failed and cancelled items of chunks with failed items. After its end, these are all
-        failed and cancelled items, and they run in a new dashboard.
+        During a run, these are the failed and cancelled items of chunks that have ended with failed items. After its
+        end, these are all failed and cancelled items, and they run in a new dashboard.
         """
         if self.steering.can_retry:
             self._ask_retry()
@@ -563,7 +563,10 @@ class Dashboard(ChunkCommands):
         return {chunk.state for chunk in self.chosen()}
 
     def stay(self) -> None:
-        """Keep the cursor on the chunk to which a command was given; see `ChunkTable.hold_commanded`."""
+        """Keep the cursor on the chunk to which a command was given; see `ChunkTable.hold_commanded`.
+
+        Do nothing if chunks are marked or the map is shown, because the cursor then stays in any case.
+        """
         table = self.query_one(ChunkTable)
         if not (table.marked or self._map_shown):
             table.hold_commanded()

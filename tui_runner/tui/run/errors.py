@@ -63,7 +63,7 @@ class Errors(RunScreen):
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
         super().__init__(steering, keys)
         self._examples: list[ErrorExample] = []
-        self._of: tuple[str, str] | None = None
+        self._group_key: tuple[str, str] | None = None
         self._example = 0
         self._read_at = float("-inf")
         self._attempts = 0
@@ -71,7 +71,7 @@ class Errors(RunScreen):
         """Number of failed items in the ledger when the groups were read."""
         self._unlisted = 0
         """Number of groups that are not listed."""
-        self._looked = False
+        self._has_read = False
 
     def compose(self) -> ComposeResult:
         """Yield the head, the groups, the example, and the keys."""
@@ -111,7 +111,7 @@ class Errors(RunScreen):
     def _nothing(self) -> str:
         """Return the text that is shown while no group is listed. It says why."""
         snapshot = self.steering.snapshot
-        if snapshot is None or not self._looked:
+        if snapshot is None or not self._has_read:
             return "looking …"
         if snapshot.errors or snapshot.items_failed:
             return "the errors are being written …"  # the snapshot has failures that are not in the database yet
@@ -135,11 +135,13 @@ class Errors(RunScreen):
         every = await read(database, count_failure_groups, run_id) if len(groups) == _MOST_GROUPS else None
         self._unlisted = max((every or 0) - len(groups), 0)
         rows: Rows[FailureGroup] = self.query_one(Rows)
-        self._looked = True
+        self._has_read = True
         self._attempts = sum(group.attempts for group in groups)
         self._items = sum(group.items_failed for group in groups)
-        place = next((number for number, group in enumerate(groups) if (group.type, group.message) == self._of), 0)
-        rows.show(groups, place=place if self._of else None)
+        place = next(
+            (number for number, group in enumerate(groups) if (group.type, group.message) == self._group_key), 0
+        )
+        rows.show(groups, place=place if self._group_key else None)
         self.query_one("#head", PaintedLines).repaint()
         self._show_or_hide_example()
         self._relabel()
@@ -148,8 +150,8 @@ class Errors(RunScreen):
     def _show_example(self) -> None:
         group = self._group
         now = None if group is None else (group.type, group.message)
-        if now != self._of:
-            self._of, self._examples, self._example = now, [], 0
+        if now != self._group_key:
+            self._group_key, self._examples, self._example = now, [], 0
         if group is not None and self.steering.snapshot is not None and not self._examples:
             self.run_worker(self._read_examples(self.steering.snapshot.run_id, group), group="examples", exclusive=True)
         self.query_one("#example", PaintedLines).repaint()

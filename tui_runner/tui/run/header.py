@@ -101,10 +101,11 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text; empty if the run is paused, is draining or has ended.
+    """Return the estimated remaining time as text, such as `ETA 4 min`, or `ETA –` before there is an estimate.
 
-    If the number of items is unknown, there is no estimate. The text is then the rate at which new items become known,
-    or says that the total is unknown.
+    The text is empty if the run is paused, is draining, writes its last rows or has ended. If the number of items is
+    unknown, there is no estimate. The text is then the rate at which new items become known, or says that the total is
+    unknown.
     """
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
@@ -311,7 +312,7 @@ class Figures(SnapshotWidget):
         super().show(snapshot)
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return one line of figures, and if `height` is 2, a second one with the estimate and more figures."""
+        """Return one line of figures, and if `height` is 2 or more, another with the estimate and more figures."""
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT

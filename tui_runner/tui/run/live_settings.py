@@ -36,7 +36,7 @@ LIVE = {
 def values_of(snapshot: Snapshot) -> dict[str, str]:
     """Return the current values of the settings in `LIVE` as text, by the names of the settings.
 
-    A run without hosts has no limits of hosts.
+    The settings of hosts are included only if the run has hosts.
     """
     rate = "none" if snapshot.rate is None else f"{snapshot.rate:g}"
     return {

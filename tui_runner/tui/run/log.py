@@ -47,7 +47,7 @@ _CHUNK = 5
 """Digits of a chunk's number, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Fewest and most cells of an item's value, which otherwise gets a fifth of the line."""
-_SAID_SECONDS = 4.0
+_MESSAGE_SECONDS = 4.0
 """Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
 """Texts for the sentence "the run has …", for states of an ended run whose names do not fit there."""
@@ -88,8 +88,8 @@ class Log(RunScreen):
         """True if the file has no line to list before the first listed line."""
         self._cut = False
         """True if the file has lost the first lines of the run, because log files are limited in size."""
-        self._said = ""
-        self._unsay: Timer | None = None
+        self._message = ""
+        self._message_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Yield the head, the lines, and the keys."""
@@ -122,7 +122,7 @@ class Log(RunScreen):
         self._look(-1 if not rows.scroll_offset.y else 1 if rows.at_end else 0)
 
     def action_first_row(self) -> None:
-        """Go to the first line of the run."""
+        """Go to the first line of the run that the log file still has."""
         self._follows = False
         self.query_one(Rows).go_to(0)
         self._read("the beginning", self._to_beginning())
@@ -428,11 +428,11 @@ class Log(RunScreen):
         self._say("from the top" if direction > 0 else "from the end")
 
     def _say(self, text: str) -> None:
-        """Show a message in the head for `_SAID_SECONDS`. Textual's messages would cover the newest lines."""
-        if self._unsay is not None:
-            self._unsay.stop()
-        self._said = text
-        self._unsay = self.set_timer(_SAID_SECONDS, lambda: self._say("")) if text else None
+        """Show a message in the head for `_MESSAGE_SECONDS`. Textual's messages would cover the newest lines."""
+        if self._message_timer is not None:
+            self._message_timer.stop()
+        self._message = text
+        self._message_timer = self.set_timer(_MESSAGE_SECONDS, lambda: self._say("")) if text else None
         self.query_one(PaintedLines).repaint()
 
     # --- drawing -------------------------------------------------------------------------------------------
@@ -456,8 +456,8 @@ class Log(RunScreen):
             away = "older lines are gone"
         if snapshot.state.ended and self._follows:
             away = f"{RUN_GLYPHS[snapshot.state][0]} the run has {_ENDED.get(snapshot.state, snapshot.state)}"
-        said = self._said or ("▼ following" if self._follows and not snapshot.state.ended else away)
-        state = f"… reading {self._busy}" if self._busy else said
+        message = self._message or ("▼ following" if self._follows and not snapshot.state.ended else away)
+        state = f"… reading {self._busy}" if self._busy else message
         level = "" if self._level == "DEBUG" else f"  {self._level} and above"
         if matches := self._match_count():
             level += f"  {'only ' if self._only else ''}{matches}"
@@ -472,7 +472,7 @@ class Log(RunScreen):
         if wide:
             name = f" log of {own(snapshot.job, 40)}  "
             # A message is shown without the number of lines, so that it fits.
-            shown = "" if self._said else f"{lines}{level}  "
+            shown = "" if self._message else f"{lines}{level}  "
             title = ((name, "strong"), (shown, "muted"), (state, "accent"))
         file: Line = ((own(snapshot.log_file, 200) + " ", "muted"),) if total and wide else ()
         return [title_and_file(title, file, width)]

@@ -28,8 +28,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 PATIENCE = 2.0
-"""Most seconds that a key waits for the previous key. Without this limit, a widget that does not respond would block
-all keys, also Ctrl-C."""
+"""Seconds of work on one key after which the next key that arrives is passed on at once, with those that wait. Without
+this limit, a widget that does not respond would block all keys, also Ctrl-C."""
 
 
 class OrderedKeys(App[ReturnType]):
@@ -47,7 +47,7 @@ class OrderedKeys(App[ReturnType]):
         return self._under_way_since is None
 
     async def on_event(self, event: events.Event) -> None:
-        """Queue keys and pasted text; handle all other events at once."""
+        """Queue keys and pasted text from the terminal; handle all other events, and forwarded keys, at once."""
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
             return

@@ -56,7 +56,7 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
     last = math.floor(end / length)
     sums = [0.0] * columns
     counts = [0] * columns
-    held: list[float | None] = [None] * columns
+    latest: list[float | None] = [None] * columns
     for at, value in points:
         place = columns - 1 - (last - math.floor(at / length))
         good = value is not None and math.isfinite(value)
@@ -64,8 +64,8 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
             sums[place] += value or 0.0
             counts[place] += 1
         for later in range(max(place, 0), min(place + math.ceil(_HOLD / length), columns)):
-            held[later] = value if good else None
-    return [sums[place] / counts[place] if counts[place] else held[place] for place in range(columns)]
+            latest[later] = value if good else None
+    return [sums[place] / counts[place] if counts[place] else latest[place] for place in range(columns)]
 
 
 def resampled(values: Sequence[float], columns: int) -> list[float | None]:
@@ -92,7 +92,7 @@ def places(moments: Sequence[float], end: float, span: float, columns: int) -> l
 def nice_top(highest: float) -> float:
     """Return the top of a scale for values up to `highest`, a number with a short label.
 
-    The top is 1, 2, 3, 4, 5 or 8 times a power of ten; it is 1 if `highest` is zero.
+    The top is 1, 2, 3, 4, 5 or 8 times a power of ten; it is 1 if `highest` is not above zero or not finite.
     """
     if not highest > _LEAST or not math.isfinite(highest):
         return 1.0

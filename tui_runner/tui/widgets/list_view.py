@@ -46,7 +46,7 @@ class Rows(ScrollView, Generic[T]):
         """Message: the user has chosen the row under the cursor with a double click."""
 
     class Moved(Message):
-        """Message: the cursor has moved to another row."""
+        """Message: the user has moved the cursor to another row; not posted by `show`."""
 
     def __init__(
         self,
