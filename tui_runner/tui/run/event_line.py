@@ -163,12 +163,12 @@ class EventLine(SnapshotWidget):
         for, of errors and of events are usually counted only if `least` is more than one, which is not so on low
         terminals.
         """
-        told = len(_told(snapshot, width, self._keys))
+        notices = len(_notices(snapshot, width, self._keys))
         news = len(self._news(snapshot, width))
         if least > 1 and (items := _awaited(snapshot, width, _ITEM_LINES)):
-            return max(least, told + len(items) + bool(snapshot.errors) + news)
-        if told:
-            return max(least, told + (max(news, 1) if least > 1 or self._asked or self._listing else 0))
+            return max(least, notices + len(items) + bool(snapshot.errors) + news)
+        if notices:
+            return max(least, notices + (max(news, 1) if least > 1 or self._asked or self._listing else 0))
         return max(least, bool(snapshot.errors) + news) if least > 1 else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -207,12 +207,12 @@ class EventLine(SnapshotWidget):
         # Mute an old event, because it must not look like a new one.
         role = _LEVEL_ROLES.get(event.level, "text" if snapshot.at - event.at <= _RECENT else "muted")
         moment = f" {clock(snapshot.began_at + event.at)} {ZONE}  "
-        told: Line = ((moment, "muted"), (own(event.text), role))
+        line: Line = ((moment, "muted"), (own(event.text), role))
         if listing:
-            return [(*told, ("  ", "text"), *listing)]
+            return [(*line, ("  ", "text"), *listing)]
         warned = event.level in _LEVEL_ROLES and snapshot.at - event.at <= _RECENT
         if not (_is_fresh(snapshot) or warned) or snapshot.state.ended:
-            return [told]
+            return [line]
         parts = wrap(own(event.text), max(width - len(moment) - 1, _WORTH_BEGINNING)) or [""]
         if len(parts) > _NEWS_LINES:
             parts[_NEWS_LINES - 1] += " …"
@@ -235,7 +235,7 @@ def _is_fresh(snapshot: Snapshot) -> bool:
     return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
-def _told(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
+def _notices(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
     """Return lines about the run's state.
 
     They are its reason, the hosts that the user has paused, the hosts that all items wait for, and all warnings.
@@ -244,17 +244,17 @@ def _told(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
         reason = "items in flight finish, then it ends"  # the usual text of this reason is for a run that has stopped
-    told = [(glyph, reason, role)] if reason else []
+    notices = [(glyph, reason, role)] if reason else []
     if (hosts := snapshot.paused_hosts) and not snapshot.state.ended:
         more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
         paused, paused_role = RUN_GLYPHS[RunState.PAUSED]
-        told.append((paused, f"you have paused {hosts[0]}{more}: {keys.resume} resumes", paused_role))
+        notices.append((paused, f"you have paused {hosts[0]}{more}: {keys.resume} resumes", paused_role))
     if held := _held(snapshot):
-        told.append((WARNING, f"{held}; {keys.screen} shows the hosts" if keys.screen else held, "warn"))
-    told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
+        notices.append((WARNING, f"{held}; {keys.screen} shows the hosts" if keys.screen else held, "warn"))
+    notices += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)
-        for glyph, text, role in told
+        for glyph, text, role in notices
         for number, line in enumerate(wrap(own(text), max(width - _MARGIN, 10)))
     ]
 
@@ -289,20 +289,20 @@ def _refusal(snapshot: Snapshot, host: str) -> str:
 
 
 def _trouble(snapshot: Snapshot, width: int, height: int, keys: HostKeys) -> list[Line]:
-    """Return lines about problems: what `_told` returns, the items that the run waits for, and the errors.
+    """Return lines about problems: what `_notices` returns, the items that the run waits for, and the errors.
 
     If the lines would be more than `height`, the errors are put on the last line of the items, or left out.
     """
-    told = _told(snapshot, width, keys)
+    lines = _notices(snapshot, width, keys)
     errors = _failures(snapshot, width)
-    room = height - len(told) - bool(errors)
-    told += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))
-    if told and errors and height <= len(told):
-        if cells(told[-1]) + _WORTH_BEGINNING <= width:
-            told[-1] = (*told[-1], (" ", "text"), *errors)
+    room = height - len(lines) - bool(errors)
+    lines += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))
+    if lines and errors and height <= len(lines):
+        if cells(lines[-1]) + _WORTH_BEGINNING <= width:
+            lines[-1] = (*lines[-1], (" ", "text"), *errors)
     elif errors:
-        told.append(tuple(errors))
-    return told
+        lines.append(tuple(errors))
+    return lines
 
 
 def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:

@@ -134,9 +134,9 @@ class Header(SnapshotWidget):
         plain, explained_time = f"  {active} ", f"  active {active} (wall {wall}) "
         right: Line = ((f"  {state}", role), (plain, "strong"))
         for time, rest in ((explained_time, until), (f"  active {active} ", until)) if left_out else ():
-            told: Line = ((f"  {state}", role), (time, "strong"), *rest)
-            if cells(name) + cells(told) <= width:
-                right = told
+            longer: Line = ((f"  {state}", role), (time, "strong"), *rest)
+            if cells(name) + cells(longer) <= width:
+                right = longer
                 break
         else:
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
@@ -317,8 +317,8 @@ class Figures(SnapshotWidget):
         every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
         if width >= _WIDE:
-            told = [replace(each, label=each.wide or each.label) for each in every]
-            every = told if sum(each.cells + len(gap) for each in told) < width else every
+            labelled = [replace(each, label=each.wide or each.label) for each in every]
+            every = labelled if sum(each.cells + len(gap) for each in labelled) < width else every
         kept = chosen(every, width, gap)
         lines = [self._line(kept, gap)]
         if height <= 1 and len(kept) < len(every):
