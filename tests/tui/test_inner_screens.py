@@ -348,7 +348,7 @@ async def test_the_log_in_memory_is_bounded(control: FakeRunControl) -> None:
         await pilot.pause()
         screen = app.screen
         assert isinstance(screen, Log)
-        assert len(screen._kept) == KEPT and f"n{3 * KEPT - 1}" in screen_text(app)
+        assert len(screen._recent) == KEPT and f"n{3 * KEPT - 1}" in screen_text(app)
 
 
 async def test_screens_take_each_others_place_and_q_goes_back(control: FakeRunControl) -> None:

@@ -127,7 +127,7 @@ class Names:
             host, port, entry = self._asked.get()
             with self._lock:
                 self._idle -= 1
-            kept = KEPT_SECONDS
+            seconds = KEPT_SECONDS
             error: OSError | None = None
             found: list[Address] = []
             try:
@@ -135,13 +135,13 @@ class Names:
             except OSError as failure:
                 error = _cause(failure)
                 is_final = isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME
-                kept = KEPT_FAILURE_SECONDS if is_final else _KEPT_HICCUP_SECONDS
+                seconds = KEPT_FAILURE_SECONDS if is_final else _KEPT_HICCUP_SECONDS
                 if is_final:
                     error = socket.gaierror(error.errno, f"the host name {host!r} does not resolve")
             except ValueError as failure:  # for example a label that is too long for IDNA, or a null byte
                 error = socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name: {failure}")
-                kept = KEPT_FAILURE_SECONDS
-            entry.until = self._clock() + kept
+                seconds = KEPT_FAILURE_SECONDS
+            entry.until = self._clock() + seconds
             if error is None:
                 entry.answer.set_result(found)
             else:

@@ -74,7 +74,7 @@ class Log(RunScreen):
 
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
         super().__init__(steering, keys)
-        self._kept: deque[_Numbered] = deque(maxlen=KEPT)
+        self._recent: deque[_Numbered] = deque(maxlen=KEPT)
         self._window: LogWindow | None = None
         """The shown part of the file, or None while the newest lines are shown."""
         self._follows = True
@@ -99,13 +99,13 @@ class Log(RunScreen):
 
     def update(self, snapshot: Snapshot) -> None:
         """Add the lines that are new in this snapshot."""
-        known = self._kept[-1].number + 1 if self._kept else 0
+        known = self._recent[-1].number + 1 if self._recent else 0
         first = snapshot.log_lines - len(snapshot.log)
         new = snapshot.log[max(known - first, 0) :]
-        if self._kept and first > known:
+        if self._recent and first > known:
             text = f"({first - known:,} lines came too fast for the screen: they are in the file)"
-            self._kept.append(_Numbered(first - 1, LogLine(0.0, "", text)))
-        self._kept.extend(_Numbered(max(known, first) + place, line) for place, line in enumerate(new))
+            self._recent.append(_Numbered(first - 1, LogLine(0.0, "", text)))
+        self._recent.extend(_Numbered(max(known, first) + place, line) for place, line in enumerate(new))
         if new and self._window is None:
             self._list()
         if snapshot.state.ended:
@@ -135,7 +135,7 @@ class Log(RunScreen):
     def _relabel(self) -> None:
         """Show only keys that have an effect now. For example, an empty log cannot be searched."""
         labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
-        if not self._kept:
+        if not self._recent:
             labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
         self.query_one(KeyLine).relabel(labels)
 
@@ -250,7 +250,7 @@ class Log(RunScreen):
     def _list(self) -> None:
         """List the newest lines, those in memory."""
         rows: Rows[Row] = self.query_one(Rows)
-        listed: list[Row] = [each for each in self._kept if self._is_listed(each.line)]
+        listed: list[Row] = [each for each in self._recent if self._is_listed(each.line)]
         here = rows.current
         place = len(listed) - 1
         if not self._follows and isinstance(here, _Numbered):
@@ -296,11 +296,11 @@ class Log(RunScreen):
     @property
     def _has_all(self) -> bool:
         """True if all lines that this process has logged are still in memory."""
-        return not self._kept or self._kept[0].number == 0
+        return not self._recent or self._recent[0].number == 0
 
     @property
     def _oldest(self) -> tuple[LogLine, ...]:
-        return tuple(each.line for each in islice(self._kept, 2))
+        return tuple(each.line for each in islice(self._recent, 2))
 
     def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         """Read the file with `work`. A read that is in progress is cancelled.
@@ -440,10 +440,10 @@ class Log(RunScreen):
     def _nothing(self) -> str:
         """Return the text that is shown while no line is listed. It says why."""
         snapshot = self.steering.snapshot
-        if snapshot is None or not self._kept:
+        if snapshot is None or not self._recent:
             over = snapshot is not None and snapshot.state.ended
             return "nothing was printed or logged" if over else "nothing was printed or logged so far"
-        where = "in the log" if self._begins else f"among the newest {len(self._kept):,}; Home looks at the others"
+        where = "in the log" if self._begins else f"among the newest {len(self._recent):,}; Home looks at the others"
         return f"no line of {self._level} and above {where}"
 
     def _head(self, width: int) -> list[Line]:
@@ -464,8 +464,8 @@ class Log(RunScreen):
         total = snapshot.log_lines
         if self._window is not None:
             lines = f"{total:,} lines, read back" if wide else "read back"
-        elif len(self._kept) < total:
-            lines = f"last {len(self._kept):,} of {total:,} lines"
+        elif len(self._recent) < total:
+            lines = f"last {len(self._recent):,} of {total:,} lines"
         else:
             lines = f"{total:,} lines"
         title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))

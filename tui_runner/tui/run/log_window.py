@@ -55,19 +55,19 @@ class LogHistory:
     def __init__(self, path: str, run_id: int) -> None:
         self._reader = LogReader(Path(path), run_id)
 
-    async def before_memory(self, kept: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
+    async def before_memory(self, oldest: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
         """Return a window with a page of lines before those in memory, and a page of lines from the first in memory on.
 
         Return None if the file has no line before those in memory.
 
         Args:
-            kept: the one or two oldest lines in memory.
+            oldest: the one or two oldest lines in memory.
             here: the line under the cursor, on which the cursor stays; None if there is none.
             wanted: returns True for lines that the user wants to see.
         """
 
         def read() -> LogWindow | None:
-            place = self._place_of(kept)
+            place = self._place_of(oldest)
             before = self._reader.before(place, PAGE, wanted).lines
             if not before:
                 return None
@@ -139,7 +139,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def find(
-        self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
+        self, direction: int, window: LogWindow | None, oldest: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
         """Find the nearest line of the file that contains a text, outside of the lines that the screen has already.
 
@@ -148,7 +148,7 @@ class LogHistory:
         Args:
             direction: 1 to search towards the end, -1 towards the beginning.
             window: the current window; None while the newest lines are shown.
-            kept: the one or two oldest lines in memory.
+            oldest: the one or two oldest lines in memory.
             wanted: returns True for lines that the user wants to see.
             text: the text.
 
@@ -156,10 +156,10 @@ class LogHistory:
             A window around the line, and True if the search has continued from the other end. None if there is no such
             line.
         """
-        return await in_thread(lambda: self._find(direction, window, kept, wanted, text), "log")
+        return await in_thread(lambda: self._find(direction, window, oldest, wanted, text), "log")
 
     def _find(
-        self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
+        self, direction: int, window: LogWindow | None, oldest: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
         reader, lower = self._reader, text.lower()
 
@@ -170,7 +170,7 @@ class LogHistory:
         if window is not None and direction > 0:
             found = reader.after(window.lines[-1].end, 1, match, text=text).lines
         elif direction < 0:
-            place = window.lines[0].start if window is not None else self._place_of(kept)
+            place = window.lines[0].start if window is not None else self._place_of(oldest)
             found = reader.before(place, 1, match, text=text).lines if place is not None else ()
         if found:
             return self._around(found[0].start, wanted), False
@@ -181,8 +181,8 @@ class LogHistory:
             found = reader.before(None, 1, match, text=text).lines
         return (self._around(found[0].start, wanted), True) if found else None
 
-    def _place_of(self, kept: tuple[LogLine, ...]) -> Place | None:
-        return self._reader.place_of(kept[0], kept[1] if len(kept) > 1 else None) if kept else None
+    def _place_of(self, oldest: tuple[LogLine, ...]) -> Place | None:
+        return self._reader.place_of(oldest[0], oldest[1] if len(oldest) > 1 else None) if oldest else None
 
     def _around(self, place: Place, wanted: Wanted) -> LogWindow:
         before = self._reader.before(place, PAGE // 2, wanted).lines
