@@ -252,7 +252,7 @@ def is_text(response: httpx.Response) -> bool:
     """Return True if a response is text, by its content type or, if it has none, by its first bytes."""
     kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
-        return b"\0" not in response.content[:1024]
+        return b"\0" not in response.content[:1024]  # most images and archives have null bytes near their beginning
     return kind.startswith(_TEXTS) or kind.endswith(("+json", "+xml"))
 
 

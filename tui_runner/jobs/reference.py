@@ -18,7 +18,7 @@ def source_digest(reference: JobReference) -> str | None:
     if not path:
         return None
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]  # 64 bits tell the versions of a file apart
     except OSError:  # the file is gone
         return None
 

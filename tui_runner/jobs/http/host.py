@@ -325,6 +325,7 @@ class Host:
                 self._learn_rate()
             return
         base = BASE_SECONDS if retry_after is None else TOLD_SECONDS
+        # Above 16 refusals, the cap applies in any case. Without the bound, the power would overflow.
         own = min(CAP_SECONDS, base * 2.0 ** min(self._refusals, 16))
         until = now + max(own, retry_after or 0.0)
         self.cooldown_until = max(self.cooldown_until, until)

@@ -20,7 +20,7 @@ from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, MOVED
 
 _KEYS = 11
-"""Cells of the column of keys, including two blanks after the keys."""
+"""Cells of the column of keys, including two blanks after the keys. Nine are enough for two keys of most actions."""
 _KEYS_SHOWN = 2
 """Most keys of an action that are shown. The names of more keys do not fit into the column."""
 

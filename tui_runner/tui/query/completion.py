@@ -117,7 +117,7 @@ def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = Fal
     if start is None:
         return nothing
     typed = text[start:position]
-    # A search from the start of a long text would make every key slow.
+    # A search from the start of a long text would make every key slow, and no qualifier has 200 characters.
     qualifier = _QUALIFIER.search(text, max(start - 200, 0), start)
     if not asked and not qualifier and (len(typed) < LEAST or typed[0].isdigit()):
         return nothing

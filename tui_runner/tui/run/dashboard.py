@@ -83,6 +83,7 @@ class Plan:
 
 def plan(width: int, height: int) -> Plan:
     """Return the plan for a terminal of `width` cells and `height` lines."""
+    # A terminal with fewer lines has none to spare: the table gets the lines that all other parts leave.
     event_lines = 2 if height >= 16 else 1
     figure_lines = 2 if width < 60 and height >= 12 else 1
     if width >= SIDE_BY_SIDE:

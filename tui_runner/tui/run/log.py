@@ -40,7 +40,8 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, Line, PaintedLines, Span, cells, column, end_of, own, spread
 
 KEPT = 10_000
-"""Most lines in memory while the screen is open, the newest ones. Earlier lines are read from the file."""
+"""Most lines in memory while the screen is open, the newest ones: some megabytes of usual lines. Earlier lines are read
+from the file."""
 _WIDE = 70
 """Fewest cells of a line that shows its chunk and item. Then 30 cells are left for its text."""
 _CHUNK = 5

@@ -250,7 +250,7 @@ class CompactDriver(LinuxDriver):
             columns, lines = os.get_terminal_size(self._terminal.fileno())
         except OSError:  # the terminal is gone
             return super()._get_terminal_size()
-        return columns or 80, lines or 25
+        return columns or 80, lines or 25  # Textual's own values for a terminal that does not know its size
 
     def write(self, data: str) -> None:
         """Write data to the terminal. Leave out rows that it shows already, and superfluous changes of style."""
