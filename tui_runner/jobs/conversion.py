@@ -33,7 +33,8 @@ def convert(value: object, annotation: Any, *, name: str) -> Any:
 
     Text is converted. The elements of lists and dicts, as from JSON, are converted one by one. A number is converted to
     the numeric type of the annotation, or to a `timedelta`, and a value of an enumeration to its member. Other values
-    from Python code or JSON are returned unchanged.
+    from Python code or JSON are refused if they certainly do not fit, such as a list for a number; otherwise they are
+    returned unchanged.
 
     * `bool`: true/false, yes/no, on/off, 1/0. `int` takes `1_000` and `0x1f`.
     * `date`, `datetime`, `time`: ISO 8601. `timedelta`: seconds.

@@ -29,7 +29,8 @@ _MOST_REPEATED = 5
 each time."""
 
 PER_SITE = 50_000
-"""Default for the pages of one host at most: half of a crawl's limit, so that one site does not use up all of it."""
+"""Default for the pages of one host at most: half of the default for a whole crawl (`--limit`, 100,000), so that one
+site does not use up all of it."""
 PER_PREFIX = 20_000
 """Default for the pages below one first path segment at most, so that an endless calendar does not use up its site's
 limit."""

@@ -1,4 +1,4 @@
-"""Ends the process, keeps user code from ending it, and lowers the priority of threads.
+"""Ends the process, keeps user code from ending it, lowers the priority of threads, and sets limits of the process.
 
 On Linux each thread has its own priority, which the threads that it starts inherit. Other systems know only priorities
 of whole processes, so the priority is not changed there.

@@ -387,7 +387,8 @@ class Host:
             self._careful = True
         if self._opened_at < math.inf:
             if sent < self._opened_at or self.down:
-                return  # it was sent before the outage was detected
+                # It was sent before the outage was detected. Or the host is down: `start` has set its next probe.
+                return
             self._probes += 1
             self._opened_at = now
             self.down = self._probes >= (PROBES if self._has_answered else PROBES_AT_FIRST)

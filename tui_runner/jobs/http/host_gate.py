@@ -1,4 +1,4 @@
-"""The gate that every request of a worker passes: the request waits there until it may be sent to its host.
+"""The gate that every request of `tui_runner.http` passes: it waits there until it may be sent to its host.
 
 Theory of operation. A host (`host.Host`) decides when requests may be sent; the gate has the lock, the clock and the
 queues of waiters. Requests are admitted in two ways. If the host of an item is not known before the item starts, its

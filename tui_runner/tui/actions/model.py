@@ -74,8 +74,8 @@ SCREENS = tuple(
 screen has the places of both."""
 
 TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
-"""Places where a text field may have the focus. The keys of their actions take precedence over the keys of the field.
-None of these keys may type a character."""
+"""Places where a text field may have the focus. The keys of their actions take precedence over the keys of the field,
+unless the action yields (`Action.yields`). None of these keys may type a character."""
 
 
 def meet(one: Place, other: Place) -> bool:

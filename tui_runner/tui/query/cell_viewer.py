@@ -99,8 +99,8 @@ SHOWN = 200
 VIEWED = 100_000
 """Most characters that `CellViewer` shows. Laying out more text would delay each key."""
 _NESTED_BYTES = 200_000
-"""Size in bytes above which a nested value is shown as its size, because formatting it as JSON would take noticeable
-time."""
+"""Size in bytes above which a table shows a nested value as its size, because formatting it as JSON would take
+noticeable time. `CellViewer` has a higher limit; see `whole_text`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,7 +341,10 @@ class QueryTab(Vertical):
 
     @work
     async def _read_ahead(self, pages: Pages, seconds: float) -> None:
-        """Read rows of another process before the user scrolls to them, because that process drops them after 20 s."""
+        """Read up to `AHEAD_ROWS` rows of another process before the user scrolls to them.
+
+        That process disconnects a client that reads nothing for 20 s. Stop at `_AHEAD_BYTES`, and after an error.
+        """
         while (
             pages is self._pages
             and not (pages.complete or self._closed)

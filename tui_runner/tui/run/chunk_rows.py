@@ -362,7 +362,7 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Return the number of items of a chunk that have ended and were executed: all ended items but cancelled ones."""
+    """Return the number of ended items of a chunk, for a cancelled chunk without the items that were cancelled."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 
@@ -471,7 +471,7 @@ COLUMNS = (
     Column("worker", 6, 10, _worker),
     Column("elapsed", 8, 5, _elapsed, key=lambda chunk: chunk.elapsed),
 )
-"""All columns, from left to right. The column of progress gets the cells that the other columns leave."""
+"""All columns, from left to right. `layout` widens the column of progress by cells that the other columns leave."""
 
 GAP = 2
 """Blanks between two columns. With one blank, neighbouring numbers would look like one number."""
@@ -480,7 +480,10 @@ MARK = 2
 
 
 def layout(width: int) -> list[Column]:
-    """Return the columns that fit into `width` cells. The column of progress gets the cells that the others leave."""
+    """Return the columns that fit into `width` cells. The column of progress gets the cells that the others leave.
+
+    Its bar has at most `_BAR_MOST` cells. If less than `_BAR_LEAST` cells are left, it has no bar.
+    """
     kept: list[Column] = []
     room = width - MARK - 1
     every = [replace(item, width=_NARROW_STATE) if item.title == "state" else item for item in COLUMNS]

@@ -440,7 +440,7 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(Choose("Sort the chunks by", choices, place), answered)
 
     def action_filter(self) -> None:
-        """Ask for a state, and list only chunks in this state."""
+        """Ask for a state, and list only chunks in this state, or all chunks again."""
         table = self.query_one(ChunkTable)
         snapshot = self.steering.snapshot
         states = Counter(chunk.state for chunk in snapshot.chunks.scan()) if snapshot else Counter[ChunkState]()
