@@ -58,7 +58,7 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
         UserError: the request has a mistake; nothing was written.
         DatabaseError: the database cannot be used.
     """
-    return_freed_memory()  # before there are threads
+    return_freed_memory()  # before threads start, because each would get an arena
     here = Path.cwd()
     headless = _is_headless(request, display, program.out)
     if request.folder is not None:
@@ -122,7 +122,7 @@ def launch(theme: str | None, program: Program) -> int:
     from tui_runner.tui.query.app import open_database
     from tui_runner.tui.themes import chosen_theme
 
-    return_freed_memory()  # before there are threads
+    return_freed_memory()  # before threads start, because each would get an arena
     here = Path.cwd()
     display = Display(theme=chosen_theme(theme, os.environ))
     output = program.catch_output(reserve_stdout=True)

@@ -230,7 +230,7 @@ class AsyncJobTransport(_Transport, httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the idle connections."""
         self._connections.close()
-        await asyncio.sleep(0)  # gives the loop the opportunity to close their sockets
+        await asyncio.sleep(0)  # the loop closes their sockets in its next iteration (`TaskSocket.close`)
 
 
 class _Stale(Exception):

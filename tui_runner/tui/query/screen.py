@@ -60,7 +60,8 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 NARROW = 72
-"""Cells of a terminal below which the catalog is shown only on request, in place of the tabs."""
+"""Cells of a terminal below which the catalog is shown only on request, in place of the tabs. The catalog has 30 cells
+(`styles/query.tcss`), so that statements and results beside it have at least 42."""
 REFRESH = 3.0
 """Seconds between two reads of the catalog. New tables appear soon after they were created, and a read takes
 milliseconds."""
