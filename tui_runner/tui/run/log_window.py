@@ -55,7 +55,9 @@ class LogHistory:
     def __init__(self, path: str, run_id: int) -> None:
         self._reader = LogReader(Path(path), run_id)
 
-    async def before_memory(self, oldest: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
+    async def before_memory(
+        self, oldest: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted
+    ) -> LogWindow | None:
         """Return a window with a page of lines before those in memory, and a page of lines from the first in memory on.
 
         Return None if the file has no line before those in memory.
