@@ -115,6 +115,12 @@ def test_errors_name_the_place_and_the_nearest_setting() -> None:
         resolve(job={"zzzzzz": 3})
 
 
+@pytest.mark.parametrize("key", ["ascii", "refresh", "editor"])
+def test_a_key_that_nothing_reads_is_refused(key: str) -> None:
+    with pytest.raises(UserError, match="there is no such setting"):
+        resolve(config={key: "1"})
+
+
 def test_other_peoples_variables_and_the_screens_keys_are_left_alone() -> None:
     resolved = resolve(
         config={"theme": "night", "keys": {"pause": "p"}, "chunk-size": 7},

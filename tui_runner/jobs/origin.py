@@ -2,8 +2,8 @@
 
 A database may come from elsewhere: a download, a cloned repository, a folder that several people share. Its ledger may
 name any Python file on this machine, and resuming a run executes that file. So the name of the file is shown first. The
-user is asked if the file belongs to another user or is in another folder. The decision is the same for the command line
-and the launcher. No code of the job is executed here.
+user is asked if the file belongs to another user or is in another folder, and for the other reasons in `job_origin`.
+The decision is the same for the command line and the launcher. No code of the job is executed here.
 """
 
 from __future__ import annotations

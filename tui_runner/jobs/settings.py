@@ -94,7 +94,7 @@ AUTOMATIC = "automatic"
 """Text that stands for None in the settings of `CHOSEN`."""
 CHOSEN = {"chunk_size": "what takes 2 to 10 s, 20,000 at most", "open_chunks": "a second of work"}
 """Settings whose value the run chooses unless the user sets it, each with the rule for the choice."""
-INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "editor"})
+INTERFACE_KEYS = frozenset({"theme", "keys", "notify"})
 """Keys of the configuration for the screens. The screens read and check them."""
 
 ENVIRONMENT_PREFIX = "TUI_RUNNER_"

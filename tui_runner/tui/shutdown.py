@@ -55,7 +55,7 @@ class ShutdownApp(Application[None]):
         self._soon(self.exit)
 
     def terminated(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM: stop the run. The screen ends when the items in flight have finished."""
+        """Handle SIGTERM: stop the run. The screen ends when the run has ended, at once if it had ended before."""
         self._soon(lambda: self._leave(self._control.stop))
 
     def _soon(self, callback: Callable[[], None]) -> None:

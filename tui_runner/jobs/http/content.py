@@ -28,7 +28,7 @@ _NO_ENCODING = frozenset({"", "identity", "none", "utf-8"})
 
 
 class BodyError(Exception):
-    """Raised if a body cannot be decoded, because it is damaged or its encoding is unknown. The message says why."""
+    """Raised if a body is damaged, or its encoding cannot be decoded here. The message says why."""
 
 
 class BrokenOffError(BodyError):
