@@ -405,6 +405,7 @@ _WAITS = {
     WaitCause.HOST: "held by its host",
     WaitCause.HOST_PAUSED: "its host is paused",
     WaitCause.RETRY: "what is left failed and is tried again",
+    WaitCause.RETRY_BUDGET: "what is left failed; the retry budget delays its next attempts",
     WaitCause.MEMORY: "waiting for memory",
     WaitCause.DISK: "waiting for room on the disk",
     WaitCause.DATABASE: "waiting for rows to be written",
