@@ -80,8 +80,8 @@ of the run. A larger bar would say no more than the percentage beside it."""
 def live_line(snapshot: Snapshot, width: int) -> str:
     """Return the progress of a run in at most `width` columns. The least important parts are omitted first.
 
-    The progress bar fills the remaining columns. If the run is not running, the reason is most important, so the line
-    is `progress_line`, cut to the width.
+    The progress bar fills the remaining columns. If the run is not running, the reason is most important, and without a
+    number of items there is no bar. In both cases the line is `progress_line`, cut to the width.
     """
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
