@@ -25,7 +25,7 @@ from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.query.cell_viewer import ColumnView, columns_of, point_width, shown_cells
-from tui_runner.tui.widgets.paint import RoleStyles, column
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, RoleStyles, column
 
 HEADING = 2
 """Lines above the rows: one with the names of the columns and one with their types."""
@@ -52,7 +52,7 @@ Order = tuple[str, bool]
 """Name of the column by which a result is sorted, and True if the highest value comes first."""
 
 
-class ResultGrid(RoleStyles, ScrollView, can_focus=True):
+class ResultGrid(ScrollView, RoleStyles, can_focus=True):
     """A table of rows with a cursor on one cell.
 
     Args:
@@ -64,7 +64,7 @@ class ResultGrid(RoleStyles, ScrollView, can_focus=True):
         column: index of the column under the cursor.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--cursor", "grid--changed", "grid--row"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor", "grid--changed", "grid--row"}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.GRID)]
 
     class PageWanted(Message):

@@ -26,13 +26,13 @@ from tui_runner.tui.run.chunk_rows import (
     row,
     usual,
 )
-from tui_runner.tui.widgets.paint import RoleStyles
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, RoleStyles
 
 _HEADING = 1
 """Lines of the heading above the rows, which does not scroll."""
 
 
-class ChunkTable(RoleStyles, ScrollView):
+class ChunkTable(ScrollView, RoleStyles):
     """A table of chunks with a cursor and marks. It has no widgets for its rows, so it may have any number of them.
 
     At first the cursor follows the run: it stays in the first row, where the running chunks are. After the user has
@@ -56,7 +56,7 @@ class ChunkTable(RoleStyles, ScrollView):
     class Moved(Message):
         """Message: the cursor has moved to another chunk."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
     def __init__(self, *, id: str | None = None) -> None:

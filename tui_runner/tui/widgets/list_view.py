@@ -12,7 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
-from tui_runner.tui.widgets.paint import Line, RoleStyles, cells, fitted
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, Line, RoleStyles, cells, fitted
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ Draw = Callable[[T, int], Line]
 """A function that returns the line of a row, in at most the given number of cells."""
 
 
-class Rows(RoleStyles, ScrollView, Generic[T]):
+class Rows(ScrollView, RoleStyles, Generic[T]):
     """A list of rows of any type. The view and the cursor move together, so that the cursor is always visible.
 
     Args:
@@ -37,7 +37,7 @@ class Rows(RoleStyles, ScrollView, Generic[T]):
         place: index of the row under the cursor; -1 in a list without a cursor.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
     class Opened(Message):
