@@ -83,6 +83,8 @@ async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Databas
         await at.until(lambda: at.tab.grid.rows == 3, "the result")
         await at.press("f6", "n", "n")
         assert at.tab.grid.row == 2
+        await at.press("ctrl+t")
+        await at.until(lambda: "F4 runs the statement" in at.tab.status.text, "the hint of an empty tab")
         await at.press("f5")
         assert "F4" in at.shown() and "Run the selection" in at.shown()
     app.close()

@@ -275,7 +275,7 @@ DIALOG_ACTIONS = (
         Place.QUESTION,
     ),
     Action("field.cancel", ("escape",), "cancel", "Close without changes.", Place.FIELD, 1),
-    Action("field.next", ("down",), "next", "Go to the next field; Enter applies them all.", Place.FIELD, 2),
+    Action("field.next", ("down",), "next", "Go to the next field.", Place.FIELD, 2),
     Action("field.previous", ("up",), "previous", "Go to the field before.", Place.FIELD),
     Action(
         "manual.close", ("escape", "q", "question_mark", "f1", "enter", "space"), "close", "Close help.", Place.MANUAL

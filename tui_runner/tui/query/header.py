@@ -121,9 +121,9 @@ class QueryStatus(PaintedWidget):
         """The text of the line, without colours."""
         return "".join(text for text, _ in (*self._line, *self._remark))
 
-    def ready(self) -> None:
-        """Show which key runs a statement, because none was run yet."""
-        self._set((" F5 runs the statement at the cursor", "muted"))
+    def ready(self, key: str) -> None:
+        """Show that the key `key` runs a statement, because none was run yet."""
+        self._set((f" {key} runs the statement at the cursor", "muted"))
 
     def running(self, seconds: float, progress: float | None, *, ending: bool = False) -> None:
         """Show that a statement is running.

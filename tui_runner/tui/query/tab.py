@@ -140,7 +140,7 @@ class QueryTab(Vertical):
     def on_mount(self) -> None:
         """Show a hint in the status line, because no statement was run yet."""
         self.editor.border_title = "statements"
-        self.status.ready()
+        self.status.ready(key_of(self.screen, "query.run"))
         self._show(Shown.NOTHING)
 
     @property
