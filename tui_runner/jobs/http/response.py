@@ -167,7 +167,15 @@ class JobResponse(httpx.Response):
         reading.end()
 
     def decoding(self, limit: int | None) -> Content:
-        """Return a decoder for the body. Raise an error if the headers declare a too large body or unknown encoding."""
+        """Return a decoder for the body.
+
+        Args:
+            limit: largest size of the decoded body in bytes; None for no limit.
+
+        Raises:
+            httpx.DecodingError: one of the encodings in the headers cannot be decoded here, or there are too many.
+            TooLargeError: the body is not encoded, and the headers declare more than `limit` bytes.
+        """
         has_body = self.status_code not in (204, 304) and (self.method or self.request.method) != "HEAD"
         try:
             content = Content(self.headers.get_list("content-encoding", split_commas=True) if has_body else ())
