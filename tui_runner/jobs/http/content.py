@@ -49,7 +49,7 @@ class Content:
         encodings: values of its `Content-Encoding`, in the order in which they were applied.
 
     Raises:
-        BodyError: at least one of the encodings cannot be decoded here.
+        BodyError: at least one of the encodings cannot be decoded here, or there are too many.
     """
 
     def __init__(self, encodings: Sequence[str]) -> None:
