@@ -127,7 +127,7 @@ ERASED = "\r\x1b[K"
 def test_a_long_statement_is_announced_on_a_terminal(
     folder: Path, monkeypatch: pytest.MonkeyPatch, sql: str, said: str
 ) -> None:
-    asked, terminal, out = query._asked, Terminal(), io.StringIO()
+    asked, terminal, out = query._executed, Terminal(), io.StringIO()
 
     def slow(*given: object) -> object:
         assert terminal.written.wait(60)
@@ -136,7 +136,7 @@ def test_a_long_statement_is_announced_on_a_terminal(
 
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(overwritten_line, "QUIET_SECONDS", 0.0)
-    monkeypatch.setattr(query, "_asked", slow)
+    monkeypatch.setattr(query, "_executed", slow)
     assert query.run_query(folder / "x.duckdb", sql, out, err=terminal) == 0
     assert terminal.getvalue().startswith(said + ERASED)
     assert terminal.getvalue().endswith(ERASED)
