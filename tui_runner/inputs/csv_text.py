@@ -23,7 +23,7 @@ class WrongFields(NamedTuple):
     """A row with a wrong number of fields.
 
     Attributes:
-        row: number of the row in the file, from 0, without the heading.
+        row: number of the row in the file, from 0. The heading and blank lines are not counted.
         line: number of the line in which the row begins, from 1.
         fields: number of fields that the row has.
     """
@@ -50,7 +50,7 @@ class MendedText:
 
     Attributes:
         broken: the rows replaced in the blocks yielded so far, in order. The reader removes rows that it has processed.
-        rows: number of rows in the blocks yielded so far, including broken ones.
+        rows: number of rows in the blocks yielded so far, including broken ones, without the heading and blank lines.
     """
 
     def __init__(self, blocks: Iterable[bytes], delimiter: str, columns: int, header: bool, max_bytes: int) -> None:
@@ -203,7 +203,7 @@ def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
 
 
 def foreign_line(path: Path) -> int:
-    """Return the number of the first line that is not UTF-8.
+    """Return the number of the first line that is not UTF-8; 1 if all lines are.
 
     The decoder's error does not name the line, because the decoder works on whole blocks.
     """

@@ -57,14 +57,15 @@ _MEMORY_MB = 512
 """Megabytes for DuckDB besides its read buffers. Streaming a file takes less; a query that sorts or groups writes to
 the disk beyond this."""
 _LARGEST_VALUES = 8
-"""Values of the maximal size for which DuckDB's read buffers get memory."""
+"""Values of the maximal size for which DuckDB's memory limit has room. A read buffer for CSV holds two of them, so four
+such buffers fit."""
 
 
 def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
-    """Return a connection to an in-memory database that can read files but not write any.
+    """Return a connection to an in-memory database. A SELECT on it can read files, but not write any.
 
-    A SELECT may call functions that change settings, and some settings make DuckDB write a log or a profile to any
-    path. So the configuration is locked.
+    Without a lock on the configuration, a SELECT could write: it may call functions that change settings, and some
+    settings make DuckDB write a log or a profile to any path.
 
     Args:
         max_bytes: bytes of the largest row or value of a file; the memory limit allows for buffers of several.
@@ -232,6 +233,9 @@ def slices(
         explain: converts an error of DuckDB or Arrow to one for the user.
         bare: True if the items are the values of the only column, not dicts.
         bound: limit on the size of a row; None if the relation enforces a limit.
+
+    Raises:
+        UserError: what `explain` returns, if DuckDB or Arrow cannot read the relation.
     """
     expressions = [part.expression for part in columns]
     if bound is not None:

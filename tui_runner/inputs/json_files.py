@@ -72,7 +72,7 @@ class JsonValues(FileSource):
 
     @abstractmethod
     def _values(self) -> Generator[object]:
-        """Yield the elements of each file that is an array, and the consecutive values of each other file."""
+        """Yield the values of all files in order, with `Refused` in place of a value that cannot be an item."""
 
 
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
@@ -80,7 +80,7 @@ def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callab
 
     Objects are rows; their columns are all member names in `sample`. If there is only one name, the items are the
     values of that member; a later object with other members is an item as a whole. If one of the values is not an
-    object, the columns are None and each value is an item.
+    object, or no object has a member, the columns are None and each value is an item.
     """
     names: dict[str, None] = {}
     for value in sample:
@@ -129,7 +129,7 @@ class JsonFiles(JsonValues):
 def _check_end(path: Path) -> None:
     """Refuse an array that is cut off between two elements, which DuckDB would take for a complete array.
 
-    Text in UTF-16 or UTF-32 is refused as well.
+    An array that something follows is refused as well, and so is text in UTF-16 or UTF-32.
     """
     first = last = b""
     try:
@@ -157,7 +157,10 @@ def _behind_array(path: Path, line: int) -> UserError:
 
 
 def _not_json(path: Path, said: str) -> UserError:
-    """Return the error for a file that is not JSON. It names the line if the file is small, otherwise it quotes `said`.
+    """Return the error for a file that is not JSON.
+
+    The error names the line if Python's parser finds it in a file of at most `_MOST_PARSED` bytes. Otherwise it quotes
+    `said`.
 
     Args:
         path: path of the file.
@@ -187,7 +190,8 @@ def _not_json(path: Path, said: str) -> UserError:
 _DECODER = json.JSONDecoder()
 _NOT_SPACE = re.compile(r"\S")
 _MOST_PARSED = 8 << 20
-"""Bytes of a file at most that Python's parser reads again, to find the line that is not JSON."""
+"""Decompressed bytes of a file at most that Python's parser reads again, to find the line that is not JSON. This takes
+0.1 s, and several times these bytes of memory."""
 _BRACKETS_AND_QUOTES = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -237,7 +241,7 @@ def _has_mark(path: Path) -> bool:
 
 
 def _without_mark(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file without its byte order mark, because DuckDB reads an array after one as one value."""
+    """Yield the content of a file without its byte order mark. After a mark, DuckDB takes an array for one value."""
     blocks = blocks_of(path)
     yield next(blocks, b"").removeprefix(BOM_UTF8)
     yield from blocks
@@ -270,7 +274,8 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
 class JsonLines(JsonValues):
     """The values of JSON lines files, one per line. Blank lines are skipped.
 
-    Types stay as written. A line that is not JSON is an item that fails; its message has the number of the line.
+    Types stay as written. A line that is not JSON is an item that fails; its message has the number of the line. Files
+    that hardly have JSON lines are refused when the source is created (`_check_lines`).
     """
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
@@ -297,9 +302,9 @@ def _reader(paths: Sequence[Path], convert: Callable[[bytes], object], max_bytes
 def _check_lines(values: Generator[object]) -> None:
     """Refuse files that do not have one JSON value per line.
 
-    Files are refused if none of their first lines is a JSON value. They are also refused if most lines are not JSON and
-    the others are scalars, as in one JSON text that spans several lines. A few broken lines among others are items that
-    fail.
+    Files are refused if none of their first lines is a JSON value. They are also refused if the first line and most
+    others are not JSON, and the rest are scalars, as in one JSON text that spans several lines. A few broken lines
+    among others are items that fail.
 
     Args:
         values: the first values of the files; closed by this function.
