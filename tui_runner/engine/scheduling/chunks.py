@@ -137,7 +137,8 @@ def _has_failed(chunk: Chunk) -> bool:
 
 _EXHAUSTED_FACTOR = 4
 """Most exhausted chunks (all items have started, some have not ended) for each open chunk. An exhausted chunk keeps its
-packed items in memory while it waits for slow items and retries."""
+packed items in memory while it waits for slow items and retries. With a smaller factor, a few slow items would keep
+workers from getting further chunks."""
 _LINGERING_ITEMS = 5_000
 """Exhausted chunks that have fewer items than this in total are not limited by `_EXHAUSTED_FACTOR`. Tiny chunks may be
 many, but they only wait for the next report of their worker, which comes five times a second."""

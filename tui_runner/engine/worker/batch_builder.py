@@ -136,7 +136,7 @@ class BatchBuilder:
         self._end_items(chunk, indexes)
 
     def add(self, outcome: Outcome) -> None:
-        """Add an attempt that failed or was cancelled.
+        """Add an attempt that failed, timed out or was cancelled.
 
         Its `ending` must be final: it is RETRY only if the queue has accepted the retry.
         """

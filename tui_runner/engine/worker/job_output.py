@@ -100,7 +100,11 @@ class JobStream(TextStream):
         self._begun = threading.local()
 
     def write(self, text: str) -> int:
-        """Log the lines that `text` completes. An unfinished line is kept until its end, separately for each thread."""
+        """Log the lines that `text` completes. Pass text that no item prints to `otherwise`, if that is a stream.
+
+        An unfinished line is kept, separately for each thread, until it ends, until the thread prints for another item,
+        or until it has more than `MAX_LINE_LENGTH` characters. Then it is logged.
+        """
         place = _place()
         if place is None and self._otherwise is not None:
             return self._otherwise.write(text)

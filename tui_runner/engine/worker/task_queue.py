@@ -11,9 +11,9 @@ puts them back at the head of the chunk's queue. The threads find their slices e
 wait. When an item takes longer than `SLOW_SECONDS`, an idle thread recalls the remaining items of its slice, so no item
 waits behind a slow one.
 
-A slice is a single item in three cases: a rate limits the starts, the item is the probe during a pause, or the item's
-host is known. Items with a known host wait in `host_lines`, and start before other items as soon as their host accepts
-requests. A job without known hosts pays nothing for this.
+A slice is a single item in four cases: a rate limits the starts, the item is the probe during a pause, the item's host
+is known, or an asyncio task takes the slice. Items with a known host wait in `host_lines`, and start before other items
+as soon as their host accepts requests. A job without known hosts pays nothing for this.
 
 The *gate* (`HostGate`) decides when a request may be sent to a host. An item that has started and waits in the gate
 keeps its thread; meanwhile another thread runs in its place (`begin_wait`). When many items wait like this, further
@@ -358,7 +358,7 @@ class WorkQueue:
         return max(_MOST_WAITING, self._wanted_consumers)
 
     def begin_wait(self, slot: Slot, host: str) -> None:
-        """Record that the item of `slot` waits for `host`, and start another consumer in its place.
+        """Record that the item of `slot` waits for `host`. Start another consumer if it may find items of other hosts.
 
         Raises:
             ItemPostponed: the item must start again later, because too many items wait or the worker is ending. An item
@@ -577,7 +577,7 @@ class WorkQueue:
             self._wake()
 
     def resume(self, number: int | None) -> None:
-        """Undo `pause`. Items of a resumed chunk go to the front."""
+        """Undo `pause`. Items of a resumed chunk go to the front; those of a known host go to the end of its line."""
         with self._changed:
             if number is None:
                 self._paused = False

@@ -157,7 +157,7 @@ class Worker:
         """Run the job's setup, start the pool, then report `Ready`.
 
         Raises:
-            UserError: setup raised.
+            UserError: setup raised, or the system refuses a thread.
         """
         this_is_no_copy()
         http.gate.add(self._listener)
@@ -195,7 +195,11 @@ class Worker:
             raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
     def apply(self, order: Order) -> bool:
-        """Carry out an order. Return False after `Drain`, which is the last order."""
+        """Carry out an order. Return False after `Drain`, which is the last order.
+
+        Raises:
+            UserError: the system refuses a thread.
+        """
         match order:
             case OpenChunk():
                 self._open(order)
