@@ -60,7 +60,7 @@ class Cutter(ABC):
 
     @abstractmethod
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk; None at the end. A new chunk has `size` items.
+        """Return the next chunk; None at the end. A new chunk has `size` items, or fewer (see `NewItems`).
 
         Raises:
             UserError: the input is broken.
@@ -81,7 +81,7 @@ class NewItems:
     """Consecutive items of an input that were never recorded, to be cut into chunks.
 
     If reading fails, the items before the error come first, in a shorter chunk. If items arrive slowly, the items that
-    have arrived form a shorter chunk as well.
+    have arrived form a shorter chunk as well. So do large items (`source.TAKEN_BYTES`), and the last items.
     """
 
     def __init__(self, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
@@ -102,7 +102,8 @@ class NewItems:
         return InputChunk(number, range(first, self._position), pack(values), offset)
 
     def read(self, count: int, patience: float | None = None) -> list[object]:
-        """Return the next `count` items; fewer at the end, or if no more arrive within `patience` seconds."""
+        """Return the next `count` items, or fewer at the end or if they are large or arrive slowly
+        (`ItemReader.take`)."""
         if self._failure is not None:
             raise self._failure
         values: list[object] = []
@@ -156,7 +157,7 @@ class CutByPosition(Cutter):
         self._new: NewItems | None = None
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk; None at the end. A new chunk has `size` items."""
+        """Return the next chunk; None at the end. A new chunk has `size` items, or fewer (see `NewItems`)."""
         if self._number < len(self._chunks):
             return self._skipped() or self._recorded_chunk()
         if self._retry:

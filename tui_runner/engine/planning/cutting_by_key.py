@@ -76,7 +76,8 @@ class CutByKey(Cutter):
         """Position of the next item in the input."""
         self._next_position = self._first_new = recorded.end
         self._number = recorded.highest_chunk() + 1
-        self._told = retry
+        self._has_skipped = retry
+        """True if `next` has returned the chunks of done items. In a retry, `RetryFromLedger` returns them."""
         self._ended = False
         self._pieces: deque[_Piece] = deque()
         self._values: list[object] = []
@@ -88,9 +89,12 @@ class CutByKey(Cutter):
         self._has_places = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk with at most `size` items to run; None at the end."""
-        if not self._told:
-            self._told = True
+        """Return the next chunk with at most `size` items to run; None at the end.
+
+        On a resume, the chunks of the items that are recorded as done come first, as one `ChunksSkipped`.
+        """
+        if not self._has_skipped:
+            self._has_skipped = True
             done = self._recorded.done_by_chunk()
             if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
@@ -175,7 +179,7 @@ class CutByKey(Cutter):
         assert self._matcher is not None  # noqa: S101 - made before the first section
         matched = self._matcher.match(keys)
         if self._has_places:
-            self._match_mended(matched, len(keys))
+            self._match_corrected(matched, len(keys))
         again: dict[int, int] = {}
         passed = bytearray(len(keys))
         for index, item, is_done, is_kept in zip(
@@ -205,7 +209,7 @@ class CutByKey(Cutter):
                 self._pieces.append(piece)
         self._index += len(keys)
 
-    def _match_mended(self, matched: Matched, count: int) -> None:
+    def _match_corrected(self, matched: Matched, count: int) -> None:
         """Match items of a section with recorded items that could not be read, and therefore had no key.
 
         If such an item was corrected in the input since, its index in the input is still the same.
@@ -213,11 +217,11 @@ class CutByKey(Cutter):
         assert self._matcher is not None  # noqa: S101 - made before the first section
         known = set(matched.index)
         others = [index for index in range(count) if index not in known]
-        mended = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
-        matched.index.extend(others[place] for place in mended.index)
-        matched.item.extend(mended.item)
-        matched.is_done.extend(mended.is_done)
-        matched.is_kept.extend(mended.is_kept)
+        corrected = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
+        matched.index.extend(others[place] for place in corrected.index)
+        matched.item.extend(corrected.item)
+        matched.is_done.extend(corrected.is_done)
+        matched.is_kept.extend(corrected.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
         """Return {index in the section: position} of new items that are recognised only by their index in the input.

@@ -264,10 +264,11 @@ def plan_run(
         environ: environment variables.
         ask: asks for required secrets that were not given; None if no user can answer.
         use_redaction: called before the job is loaded, and again when its parameters are known.
-        progress: called with a text about the current work if opening the input takes long.
+        progress: called with a text about the current work while the input is opened.
 
     Raises:
         UserError: the request is wrong; nothing was written.
+        DatabaseError: the path of the database cannot be used, or `sql:` cannot read from it.
     """
     _check(request)
     folder = request.folder or folder
