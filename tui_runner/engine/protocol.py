@@ -257,7 +257,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """The job does not load, or its `setup` raised. So this worker cannot run the job, and no other worker could."""
+    """The worker cannot run the job, and other workers could not either.
+
+    For example, the job does not load, its `setup` raised, or items cannot be unpickled in a worker.
+    """
 
     worker: int
     message: str
@@ -289,7 +292,7 @@ class ChunkWait:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The state of a worker, reported several times a second.
+    """The state of a worker, reported several times a second while it executes items, and every two seconds otherwise.
 
     Attributes:
         worker: number of the worker.
@@ -489,7 +492,7 @@ class ChunkFinished:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines that the job printed or logged.
+    """Lines that the job printed or logged, or events of the run on their way to the log.
 
     `dropped` is the number of lines that were discarded before them, because the job wrote too many. `worker` is None
     for lines of the tui-runner process, which is where the job's code makes its items.
@@ -502,7 +505,7 @@ class LogLines:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFull:
-    """The worker uses more memory than it may, although it has nothing in flight.
+    """The worker uses more memory than it may, although nothing is in flight or the items in flight do not end soon.
 
     It starts no more items and has to be replaced.
     """
@@ -527,7 +530,7 @@ class WorkerLost:
         worker: number of the worker.
         reason: description of the worker's end; empty for exit code 0.
         in_flight: number of the attempt of each item that the worker was executing, by position.
-        blame: False if no item can be the cause, because the worker's machine was lost.
+        blame: False if no item can be the cause, because the worker's machine was lost, or none was found for it.
     """
 
     worker: int

@@ -40,7 +40,7 @@ class ChunkState(StrEnum):
     RUNNING = "running"
     """Sent to a worker."""
     PAUSED = "paused"
-    """Starts no new item until it is resumed; items in flight finish."""
+    """Starts no new item until it is resumed; items in flight finish. Also a cancelled chunk that no worker has."""
     DONE = "done"
     """Every item succeeded."""
     FAILED = "failed"
@@ -65,7 +65,8 @@ class RunState(StrEnum):
     """Ended before its last item; can be resumed."""
     FINISHED = "finished"
     FAILED = "failed"
-    """Ended because a limit was reached, the job could not start, or the database was lost."""
+    """Ended by an error, for example because a limit was reached, the job could not start, the input could not be read,
+    or the database was lost."""
 
     @property
     def ended(self) -> bool:

@@ -51,7 +51,7 @@ from tui_runner.inputs.compressed_files import (
     open_bytes,
     unreadable,
 )
-from tui_runner.inputs.csv_text import MendedText, fields_reason, foreign_line, large_row, with_one_line_end
+from tui_runner.inputs.csv_text import RepairedText, fields_reason, foreign_line, large_row, with_one_line_end
 from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound, TableSource
 from tui_runner.inputs.source import FileSource, Progress, Slice, Source, is_small, silent
 from tui_runner.inputs.text_lines import check_encoding
@@ -138,9 +138,9 @@ class _Layout:
     def blocks(self) -> Iterator[bytes]:
         return with_one_line_end(self.path, self.delimiter, self.max_bytes)
 
-    def mended(self) -> MendedText:
+    def repaired(self) -> RepairedText:
         """Return the text with a row of empty fields in place of each row with a wrong number of fields."""
-        return MendedText(self.blocks(), self.delimiter, len(self.names), self.header, self.max_bytes)
+        return RepairedText(self.blocks(), self.delimiter, len(self.names), self.header, self.max_bytes)
 
 
 class _Opened(NamedTuple):
@@ -154,11 +154,11 @@ class _Opened(NamedTuple):
 
 
 @contextmanager
-def _opened(layout: _Layout, *, is_plain: bool, mended: MendedText | None = None) -> Iterator[_Opened]:
-    if is_plain and mended is None:
+def _opened(layout: _Layout, *, is_plain: bool, repaired: RepairedText | None = None) -> Iterator[_Opened]:
+    if is_plain and repaired is None:
         yield _Opened(layout.path, None)
         return
-    with closing(PipedFile(layout.path, layout.blocks() if mended is None else mended)) as piped:
+    with closing(PipedFile(layout.path, layout.blocks() if repaired is None else repaired)) as piped:
         yield _Opened(piped.path, piped)
 
 
@@ -166,12 +166,12 @@ class _BrokenRow(UserError):
     """Raised for a row with a wrong number of fields, or with a value of another type (fields may be shifted)."""
 
 
-class _MendedSlice:
-    """Rows that DuckDB has read from a mended text, with broken rows as `Refused`; a `Slice`.
+class _RepairedSlice:
+    """Rows that DuckDB has read from a repaired text, with broken rows as `Refused`; a `Slice`.
 
     Args:
         rows: the rows from DuckDB.
-        passed: number of rows at the beginning that were delivered already, before the text was mended.
+        passed: number of rows at the beginning that were delivered already, before the text was repaired.
         refused: placeholders for broken rows, by index in `rows`.
     """
 
@@ -275,20 +275,20 @@ class CsvFiles(FileSource, TableSource):
                 yield part
                 given += len(part)
         except _BrokenRow:  # the rows after it can be read if this process replaces broken rows first
-            if len(layout.names) == 1 or layout.mended().is_mostly_broken():
+            if len(layout.names) == 1 or layout.repaired().is_mostly_broken():
                 raise
         else:
             return
-        mended, first = layout.mended(), 0
-        for part in self._read(connection, layout, types, is_plain=is_plain, mended=mended):
+        repaired, first = layout.repaired(), 0
+        for part in self._read(connection, layout, types, is_plain=is_plain, repaired=repaired):
             refused: dict[int, Refused] = {}
             end = first + len(part)
-            while mended.broken and mended.broken[0].row < end:
-                broken = mended.broken.popleft()
+            while repaired.broken and repaired.broken[0].row < end:
+                broken = repaired.broken.popleft()
                 place = f"{plain(layout.path)}:{broken.line}"
                 refused[broken.row - first] = unreadable_item(place, fields_reason(broken.fields, len(layout.names)))
             if end > given:
-                yield _MendedSlice(part, max(0, given - first), refused)
+                yield _RepairedSlice(part, max(0, given - first), refused)
             first = end
 
     def _types(self, connection: DuckDBPyConnection, layout: _Layout, *, is_plain: bool) -> list[str]:
@@ -305,9 +305,9 @@ class CsvFiles(FileSource, TableSource):
         types: Sequence[str],
         *,
         is_plain: bool,
-        mended: MendedText | None = None,
+        repaired: RepairedText | None = None,
     ) -> Iterator[ArrowSlice]:
-        """Yield the rows of a file, or of its mended text.
+        """Yield the rows of a file, or of its repaired text.
 
         Raises:
             _BrokenRow: a row probably has a wrong number of fields; nearly all rows before it were yielded.
@@ -321,7 +321,7 @@ class CsvFiles(FileSource, TableSource):
             else duckdb_reader.Column(name, "NULL")
             for name in names
         ]
-        with _opened(layout, is_plain=is_plain, mended=mended) as opened:
+        with _opened(layout, is_plain=is_plain, repaired=repaired) as opened:
             slices = duckdb_reader.slices(
                 connection,
                 columns,
@@ -454,8 +454,8 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
     """
     is_plain, types = _is_plain(layout), ["VARCHAR"] * len(layout.names)
 
-    def counted(mended: MendedText | None, *, lenient: bool) -> int:
-        with _opened(layout, is_plain=is_plain, mended=mended) as opened:
+    def counted(repaired: RepairedText | None, *, lenient: bool) -> int:
+        with _opened(layout, is_plain=is_plain, repaired=repaired) as opened:
             relation = layout.relation(opened.path, types, lenient=lenient)
             return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
 
@@ -463,7 +463,7 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
         # broken rows make this query fail; the next one skips them
         with contextlib.suppress(*duckdb_reader.READ_ERRORS):
             return counted(None, lenient=False)
-        return counted(layout.mended() if len(types) > 1 else None, lenient=True)
+        return counted(layout.repaired() if len(types) > 1 else None, lenient=True)
     except duckdb_reader.READ_ERRORS as error:
         raise _fault_of(error, layout, types) from None
 

@@ -38,7 +38,7 @@ def fields_reason(fields: int, columns: int) -> str:
     return f"the row has {plural(fields, 'field')} where the first line has {columns:,}"
 
 
-class MendedText:
+class RepairedText:
     r"""The text of a file, with a row of empty fields in place of each row with a wrong number of fields.
 
     Args:

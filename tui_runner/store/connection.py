@@ -1,7 +1,7 @@
 """Connects to a DuckDB file with the settings that tui-runner needs, and explains failures to connect.
 
 The DuckDB instance executes statements that users type, and contains text of any origin. So it is restricted: it can
-neither read nor write other files, load no extension, and change no setting except `_CHANGEABLE_SETTINGS`.
+neither read nor write other files, nor load extensions, nor change settings except `_CHANGEABLE_SETTINGS`.
 """
 
 from __future__ import annotations

@@ -121,6 +121,9 @@ class LockFile:
     def acquire(cls, database: Path) -> LockFile:
         """Lock `database` for this process. `database` must be a path without symbolic links.
 
+        Return a lock without a file, as from `without_file`, if the file belongs to another user or the disk does not
+        support such locks.
+
         Raises:
             DatabaseError: another process or this one already has the database open, or no lock file can be created.
         """

@@ -67,7 +67,7 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
         folder: folder in which modules are found first.
 
     Raises:
-        UserError: a file cannot be read, or the code is larger than `MOST_BYTES`.
+        UserError: the folder `ship` does not exist, a file cannot be read, or the code is larger than `MOST_BYTES`.
     """
     root = Path(job.source).parent if job.is_file else folder
     paths = set(_shipped(ship)) if ship is not None else set()

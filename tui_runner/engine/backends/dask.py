@@ -106,7 +106,7 @@ class DaskCluster:
         tolerant: True to list unusable Dask workers in `unfit` instead of raising an error.
 
     Attributes:
-        workers: number of Dask workers at the start.
+        workers: number of Dask workers at the start; 1 if none has joined yet.
         unfit: error messages of unusable Dask workers.
 
     Raises:

@@ -262,8 +262,9 @@ class Cluster(Protocol):
 class RemoteBackend:
     """A backend that runs workers on host processes, which it reaches through couriers. See `Backend`.
 
-    The run is paused while there is no host process. When a host process joins, some workers of fuller host processes
-    are replaced by workers on the new host process.
+    The run is paused while there is no host process. When a host process joins, it gets workers in one of three ways.
+    Workers that wait for a host process start there. If the number of workers grows with the host processes, another
+    worker starts. Otherwise some workers of fuller host processes are replaced by workers on the new one.
 
     Args:
         deliver: called with the reports of all workers, and with the events that hold and release the run.
@@ -286,7 +287,8 @@ class RemoteBackend:
         self._silence = silence
         self._bundle = bundle
         self._cluster = cluster
-        self._held = False
+        self._has_held = False
+        """True while the run is paused, because there is no host process."""
         self._guard = threading.Lock()
         """Guards the fields below: host processes join and leave in threads of the cluster, while the runner's thread
         sends orders."""
@@ -316,7 +318,7 @@ class RemoteBackend:
                 grows = self._most is not None and len(self._links) > self._most
                 if grows:
                     self._most = len(self._links)
-                was_held, self._held = self._held, False
+                was_held, self._has_held = self._has_held, False
         if closed:
             with contextlib.suppress(CourierError, AgentGone):  # the lease of its agent will end it
                 courier.end()
@@ -367,7 +369,7 @@ class RemoteBackend:
                     break
             else:
                 self._waiting.append(config)
-                is_news, self._held = not self._held, True
+                is_news, self._has_held = not self._has_held, True
                 link = None
             if self._workers_at_first is not None and self._most is not None:
                 # The limit on unwritten bytes applies to all workers together, and more workers may run than at first.

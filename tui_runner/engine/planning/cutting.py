@@ -25,8 +25,9 @@ from tui_runner.store.ledger.recorded import ChunkItems, Failed, RecordedChunks,
 from tui_runner.text.messages import plain
 
 _WINDOW_ITEMS = 200_000
-"""Items that one query of the ledger looks up. They are many, because even a query for a few items takes
-milliseconds."""
+"""Items of recorded chunks that one query of the ledger covers, or a few more. Even a query for a few items takes
+milliseconds, which are negligible for this many. A larger number would take more memory, because the query returns the
+position of each item that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,7 @@ class NewItems:
         return InputChunk(number, range(first, self._position), pack(values), offset)
 
     def read(self, count: int, patience: float | None = None) -> list[object]:
-        """Return the next `count` items, or fewer at the end or if they are large or arrive slowly
-        (`ItemReader.take`)."""
+        """Return the next `count` items, or fewer, see `ItemReader.take`. At the limit, return none."""
         if self._failure is not None:
             raise self._failure
         values: list[object] = []

@@ -1,7 +1,7 @@
 """Queries about a run for users: slow items, failed items, groups of similar errors, throughput.
 
-Every function takes a cursor of the calling thread and only reads. The returned texts come from the job, so make them
-safe before they are shown.
+Functions that take a cursor use it in the calling thread and only read. The returned texts come from the job, so make
+them safe before they are shown.
 """
 
 from __future__ import annotations
@@ -346,7 +346,7 @@ class ResultTable:
 
 
 def result_tables(cursor: Cursor, limit: int = 50) -> list[ResultTable]:
-    """Return the tables outside of the ledger in the order in which they were created, at most `limit`."""
+    """Return the tables of the schema `main` in the order in which they were created, at most `limit`."""
     found = cursor.execute(
         f"""SELECT table_name, column_count FROM {CATALOG}.duckdb_tables()
         WHERE database_name = {CATALOG}.current_database() AND schema_name = 'main' AND NOT internal

@@ -244,7 +244,9 @@ _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
 
 
 def newest_rows(console: Queryable) -> str | None:
-    """Return a statement for the newest rows of the newest run that has rows; None if no table has rows. Blocks.
+    """Return a statement for the newest rows of a results table; None if no table has rows. Blocks.
+
+    The table is the one of the newest run whose table has rows, or any other table with rows.
 
     Raises:
         UserError: see `Console.query`.

@@ -109,8 +109,9 @@ class Console:
                 here.
 
         Raises:
-            QueryError: `sql` is not a single statement that only reads, a parameter has no value, or DuckDB rejects the
-                statement.
+            UserError: `sql` is not a single statement that may be executed here, a parameter has no value, or `end` was
+                called.
+            QueryError: DuckDB rejects the statement.
             QueryCancelled: `cancel` was called.
             DatabaseError: the database is closed or broken.
         """

@@ -142,9 +142,10 @@ class QueryProcess:
             say: sends a frame to the client.
 
         Raises:
-            UserError: the statement was ended, because it needs too much memory or because the run needs the memory.
+            UserError: the statement was ended, because it needs too much memory or because the run needs the memory; or
+                no process can be started, or the log is too long (`Database.hold_checkpoints`).
             EOFError: `cancel` was called.
-            OSError: the client is gone, or no process can be started.
+            OSError: the client is gone, or this process has no free file descriptor.
         """
         self._database.statements.add(self)
         try:

@@ -223,7 +223,7 @@ class _Conversation:
         """Held while a frame is sent, because two threads send rows and progress, and their frames must not be
         interleaved."""
         # Used by the watching thread: the progress that was last sent, and when it was sent.
-        self._told, self._told_at = b"", time.monotonic()
+        self._sent_progress, self._sent_at = b"", time.monotonic()
         self._console = Console(database)
         self._process = QueryProcess(database, limits.memory)
         self._ended = threading.Event()
@@ -296,16 +296,16 @@ class _Conversation:
         """
         progress, now = self._console.progress() or self._process.progress(), time.monotonic()
         text = b"" if progress is None else str(round(progress * 1000)).encode()
-        is_news = text not in (b"", self._told)
+        is_news = text not in (b"", self._sent_progress)
         # Do not wait for the lock: the thread that holds it is sending rows.
-        if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
+        if (is_news or now - self._sent_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
                 send_frame(self._connection, PROGRESS, text)
             except OSError:  # the client is gone
                 self.end()
             finally:
                 self._sending.release()
-            self._told, self._told_at = text, now
+            self._sent_progress, self._sent_at = text, now
 
     def _say(self, kind: bytes, content: bytes | memoryview = b"") -> None:
         with self._sending:

@@ -7,7 +7,7 @@ big-endian) and its content. In order:
     both:   PROOF, only on a port (`handshake.py`)
     client: REQUEST, as JSON: {"sql": …, "parameters": [[name, type, text], …], "light": true or false}
     owner:  ARROW any number of times, the pieces of an Arrow IPC stream, then END; or FAILED at any point, as JSON
-    owner:  PROGRESS among these every few seconds: the progress in thousandths as text, or no content if unknown
+    owner:  PROGRESS among these, every 2 s at least: the progress in thousandths as text, or no content if unknown
 
 A connection is used for one statement; closing the connection ends the statement. Neither side trusts the other: if it
 receives something invalid, the client reports an error, and the owner closes the connection.

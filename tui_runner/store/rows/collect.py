@@ -193,7 +193,6 @@ def _slices(elements: Iterator[object]) -> Iterator[list[object]]:
     length = _FIRST_SLICE
     for element in elements:
         kind: Any = type(element)
-        # Copied, because a generator may yield the same dict again and again with other values.
         # Copy it, because a generator may yield the same dict again with other values.
         taken.append(element.copy() if kind is dict else element)  # type: ignore[attr-defined]
         if kind not in tables:

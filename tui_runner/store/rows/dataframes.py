@@ -84,8 +84,8 @@ def read_table(value: Any) -> pa.Table:
     try:
         rows, columns = _raw_columns(value)
     except (pa.ArrowException, UnicodeError, TypeError, ValueError, AttributeError) as error:
-        told = quotable(" ".join(str(error).split()))
-        raise RowError(f"a table of type {type_name(type(value))} cannot be read: {told}") from error
+        reason = quotable(" ".join(str(error).split()))
+        raise RowError(f"a table of type {type_name(type(value))} cannot be read: {reason}") from error
     arrays: dict[str, Column] = {}
     seen: set[str] = set()
     for name, raw in columns:

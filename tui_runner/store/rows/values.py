@@ -212,7 +212,7 @@ def record(value: Any) -> Mapping[Any, object]:
         if not isinstance(dumped, Mapping):
             raise RowError(f"model_dump() of a {type_name(kind)} returned a {type_name(type(dumped))}, not a dict")
         return dict(dumped)
-    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - noqa: SIM118 - sqlite3.Row iterates over its values
+    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - sqlite3.Row iterates over its values
 
 
 @_by_type
