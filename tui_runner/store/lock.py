@@ -36,7 +36,8 @@ _LATEST_START = float(1 << 40)
 """Latest start of a process, in seconds since the epoch, that a note may have; no clock reaches it. A larger integer in
 a forged note might not fit into a float."""
 _LONGEST_PAUSE = 20
-"""Largest length of the word for the cause of a pause. A longer word is forged."""
+"""Largest length of the word for the cause of a pause. tui-runner's own words have up to eight letters; a longer one
+than this is forged."""
 _SAME_START_SECONDS = 2.0
 """Seconds by which two readings of the start time of one process may differ. The start times of two processes that had
 the same id differ by more."""

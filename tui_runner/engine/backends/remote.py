@@ -28,13 +28,15 @@ SILENCE_SECONDS = 45.0
 """Seconds of failed polls after which a host process is given up. It is less than `LEASE_SECONDS`, so that the program
 gives a host process up before the agent ends it."""
 _POLL_SECONDS = 1.0
-"""Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again."""
+"""Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again. With a
+shorter time, more calls would be made while nothing happens; with a longer one, a lost command would be repeated
+later."""
 _AGAIN_SECONDS = 0.2
 """Seconds between two attempts at a call. Without this pause, a call that fails at once would be repeated in a busy
 loop."""
 _END_SECONDS = 5.0
 """Seconds to wait for the end of each host process when the backend is closed. Host processes that have not ended by
-then are ended by their leases."""
+then are ended by their leases. The end of the program waits no longer than this."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
 """Matches the name of a missing module in messages of Python and of `jobs/loading.py`."""
 

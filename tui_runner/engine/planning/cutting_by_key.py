@@ -34,7 +34,8 @@ _SECTION_BYTES = 64 << 20
 _SECTION_SECONDS = 1.0
 """Most seconds for which items of a section are read, so that no item waits longer for later ones."""
 _PIECE_ITEMS = 1_000
-"""Items of a section that are packed together. On a resume, most of them are dropped without being unpacked."""
+"""Items of a section that are packed together. On a resume, most of them are dropped without being unpacked. If one has
+to run, all items packed with it are unpacked; with fewer items together, each would cost more to pack."""
 
 # Types of items whose keys are computed from the item itself. An item of another type is packed and unpacked first, as
 # it would be for a worker.

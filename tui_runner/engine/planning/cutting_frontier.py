@@ -34,7 +34,8 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import short_plural
 
 _MOST_NAMED = 10
-"""Most sites and prefixes whose reached limits are named in the log, each in a line of its own."""
+"""Most sites and prefixes whose reached limits are named in the log, each in a line of its own. Hundreds of lines would
+push out all other events."""
 _SLICE = 10_000
 """Items of the input that are added to the frontier at once. The number is limited, so that memory stays bounded."""
 

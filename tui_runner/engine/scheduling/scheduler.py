@@ -72,7 +72,7 @@ OPEN_CHUNKS = 4
 """Least number of open chunks, over all workers, if the user has set none. With four of them, a worker receives its
 next chunk before its present one is exhausted."""
 _TEARDOWN_SLACK = 15.0
-"""Seconds that a worker may take for the job's teardown after its last item, before it is killed. The worker itself
+"""Seconds that a worker may take for the job's teardown when no items are left, before it is killed. The worker itself
 gives up after 10 s (`_TEARDOWN_SECONDS`) and ends in order."""
 
 

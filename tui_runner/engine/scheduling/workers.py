@@ -237,7 +237,8 @@ class Workers:
 
 
 DRAIN_SLACK = 5.0
-"""Seconds after the grace time in which a draining worker can send its last rows, before it is killed."""
+"""Seconds after the grace time in which a draining worker can send its last rows, before it is killed. The end of a
+stopped run is delayed by at most this time if a worker hangs."""
 RECYCLE_GRACE = 3600.0
 """Seconds that items in flight may take when their worker is replaced. A long time does no harm, because the worker
 starts no more items. With a short time, long items would start again at each replacement and never end."""

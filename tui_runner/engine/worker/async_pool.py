@@ -22,7 +22,7 @@ from tui_runner.system.clock import time
 
 _STUBBORN = 4
 """Multiple of `TIMEOUT_GRACE` after its deadline at which a coroutine is abandoned. It was cancelled one
-`TIMEOUT_GRACE` after its deadline, and still runs."""
+`TIMEOUT_GRACE` after its deadline, so it has had 0.6 s to clean up, and still runs."""
 _BLOCKED_SECONDS = 3.0
 """Seconds that the event loop may take to replace a task. If it takes longer, a coroutine blocks the loop, and the
 worker is stuck."""

@@ -25,7 +25,8 @@ that are never written take no memory."""
 _SIZE = 8 * SLOTS
 """Bytes of the mapping: eight for each slot."""
 ATTEMPT_BITS = 20
-"""Number of low bits of a note that hold the attempt; the other 43 bits hold the position."""
+"""Number of low bits of a note that hold the attempt; the other 43 bits hold the position. So an item may have a
+million attempts, and a run 8 trillion items."""
 MAX_ATTEMPT = (1 << ATTEMPT_BITS) - 1
 """Largest number of an attempt in a note; later attempts are recorded as this one."""
 

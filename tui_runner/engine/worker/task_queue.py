@@ -55,7 +55,8 @@ MOST_HELD = 20_000
 Below it, the worker requests more chunks, so that items of other hosts, later in the input, can run."""
 _LONG_SECONDS = 1.0
 """Shortest cooldown, in seconds, during which waiting threads are replaced even if only one host is known. The new
-threads may find items of other hosts."""
+threads may find items of other hosts. Shorter cooldowns end before that is worth the new threads, which are surplus
+afterwards."""
 _MOST_WAITING = 32
 """Most items that may wait for hosts and hold their threads, unless there are more threads than this. Waiting threads
 cost little, but each of their items may still start after its chunk is paused."""

@@ -76,8 +76,9 @@ from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
-"""Seconds that a job's teardown may take before the worker ends without it; less than the scheduler's
-`_TEARDOWN_SLACK`, after which the worker is killed."""
+"""Seconds that a job's teardown may take before the worker ends without it. At the end of a run this is less than the
+scheduler's `_TEARDOWN_SLACK`, after which the worker is killed. In a stopped run, the worker is killed `DRAIN_SLACK`
+after the grace time, even during its teardown."""
 _PR_SET_PDEATHSIG = 1
 """Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
 BROKEN = "this worker cannot continue, because a function has broken something that the worker needs"

@@ -240,8 +240,9 @@ _LONGEST_STEP = 30.0
 """Seconds between two samples above which no process was running between them. Samples are taken every five seconds.
 Ledgers of earlier versions do not mark the first sample of a process."""
 _SHORTEST_STEP = 2.5
-"""Seconds between the last two samples of a process below which both get their mean rate. The last sample is taken when
-the run ends. It includes items that workers report only then, although some of them ran before the previous sample."""
+"""Seconds between the last two samples of a process below which both get their mean rate: half the usual interval. The
+last sample is taken when the run ends. It includes items that workers report only then, although some of them ran
+before the previous sample."""
 _GAPS = 30, 4
 """A gap between processes has a thirtieth of the width, two of 60 columns. All gaps together have at most a quarter of
 the width."""

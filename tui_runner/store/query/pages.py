@@ -24,7 +24,8 @@ _PAGES_IN_MEMORY = 8
 _BYTES_IN_MEMORY = 128 << 20
 """Bytes of the pages in memory at most, without the current page. Eight pages of rows of 10 KB would have 800 MB."""
 _FILE_BYTES = 4 << 30
-"""Largest size of the file in bytes. Nobody pages through more rows; they can be exported."""
+"""Largest size of the file in bytes, so that a result cannot fill the disk. Nobody pages through more rows; they can be
+exported."""
 
 
 class Pages:
