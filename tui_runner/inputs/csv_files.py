@@ -334,7 +334,10 @@ class CsvFiles(FileSource, TableSource):
 
 
 def _is_plain(layout: _Layout) -> bool:
-    """Return True if DuckDB can read the file itself: it is not compressed, and has only one kind of line end."""
+    """Return True if DuckDB can read the file itself.
+
+    The file must not be compressed, and must have only one kind of line end in its first `_LINE_ENDS_BYTES`.
+    """
     try:
         if is_compressed(layout.path):
             return False
@@ -354,7 +357,12 @@ def _is_plain(layout: _Layout) -> bool:
 
 
 def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
-    """Return the format of a file, determined from its first line; None for an empty file."""
+    """Return the format of a file, determined from its first line; None for an empty file.
+
+    Raises:
+        UserError: the first line does not have the names of the columns, DuckDB cannot read the file as CSV, or it
+            cannot be read.
+    """
     tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
     try:
         check_encoding(next(blocks_of(path), b""), plain(path))

@@ -269,7 +269,7 @@ class TableSource(Source):
         return rows(self._slices())
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the rows."""
+        """Return a reader of the rows. `offset` is ignored."""
         return SliceReader(self._slices())
 
     @abstractmethod

@@ -45,7 +45,7 @@ column, whose items are bare values, it is the name of the column. An empty tupl
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:
-    """Return the columns from which keys are computed, for an input with the columns `columns`."""
+    """Return the columns from which keys are computed, for an input with the columns `columns` (None: it has none)."""
     if columns is None or not columns:
         return ()
     return columns[0] if len(columns) == 1 else tuple(columns)

@@ -83,6 +83,8 @@ class QuerySource(TableSource):
 def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_INPUT_BYTES) -> Source:
     """Return the rows of a query as a source.
 
+    A query over files is executed at each reading. If it needs a table of the database, its rows are copied now.
+
     Raises:
         UserError: `sql` is not a single query, or cannot be executed.
         DatabaseError: the query needs the database, but it cannot be opened.
@@ -103,7 +105,11 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """Return the only query in `sql` in a form that can be enclosed in parentheses."""
+    """Return the only query in `sql` in a form that can be enclosed in parentheses.
+
+    Raises:
+        UserError: `sql` is not a single query.
+    """
     try:
         statements = connection.extract_statements(sql)
     except duckdb_reader.READ_ERRORS as error:

@@ -165,7 +165,10 @@ def memory_share(bound: int | None = None) -> int:
 
 
 def describe(error: duckdb.Error, path: Path) -> DatabaseError:
-    """Convert an error of DuckDB to a message of one line, with advice."""
+    """Convert an error of DuckDB to a message of one line, with advice.
+
+    It is a `DiskFull` if the disk is full, unless DuckDB has given up on the file.
+    """
     full = _NO_SPACE in str(error)
     if isinstance(error, duckdb.FatalException) or _INVALIDATED in str(error):
         do = "make room on the disk, then resume the run" if full else "resume the run"

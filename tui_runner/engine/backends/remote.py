@@ -150,7 +150,10 @@ class _Link:
         return None
 
     def _received(self, content: bytes) -> None:
-        """Deliver a report, unless its worker was already reported as lost."""
+        """Deliver a report, unless its worker was already reported as lost.
+
+        Give the host process up if the report cannot be read, or says that the host process cannot run the job at all.
+        """
         try:
             report = unpack_report(content)
         except BadFrame as error:

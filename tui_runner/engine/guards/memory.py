@@ -346,7 +346,7 @@ class MemoryLadder:
         return []
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
-        """Replace the worker that has grown most, or kill it at `KILL`."""
+        """Replace the worker that has grown most, or kill it at `KILL`; `_rest` if none is worth it."""
         at_once = share >= KILL
         grown = self._grown(figures)
         worth = [worker for worker, more in grown.items() if more >= _WORTH]

@@ -61,7 +61,9 @@ class Cutter(ABC):
 
     @abstractmethod
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk; None at the end. A new chunk has `size` items, or fewer (see `NewItems`).
+        """Return the next chunk, or recorded chunks of which no item runs; None at the end.
+
+        A new chunk has `size` items, or fewer (see `NewItems`).
 
         Raises:
             UserError: the input is broken.
@@ -103,7 +105,10 @@ class NewItems:
         return InputChunk(number, range(first, self._position), pack(values), offset)
 
     def read(self, count: int, patience: float | None = None) -> list[object]:
-        """Return the next `count` items, or fewer, see `ItemReader.take`. At the limit, return none."""
+        """Return the next `count` items, or fewer, see `ItemReader.take`. At the limit, return none.
+
+        An error that follows some items is raised by the next call.
+        """
         if self._failure is not None:
             raise self._failure
         values: list[object] = []
@@ -157,7 +162,10 @@ class CutByPosition(Cutter):
         self._new: NewItems | None = None
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk; None at the end. A new chunk has `size` items, or fewer (see `NewItems`)."""
+        """Return the next chunk, or recorded chunks of which no item runs; None at the end.
+
+        A new chunk has `size` items, or fewer (see `NewItems`).
+        """
         if self._number < len(self._chunks):
             return self._skipped() or self._recorded_chunk()
         if self._retry:

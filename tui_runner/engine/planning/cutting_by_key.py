@@ -127,7 +127,7 @@ class CutByKey(Cutter):
         return found
 
     def _read_section(self) -> None:
-        """Read the items that arrive within a second, and queue those that have to run."""
+        """Read the items that arrive within a second, at most a section, and queue those that have to run."""
         if self._items is None or self._matcher is None:
             self._items = NewItems(self._source.open(), limit=self._limit)
             self._matcher = KeyMatcher(self._recorded)
@@ -263,7 +263,7 @@ class RetryFromLedger(Cutter):
         return self._lacking if self._rest is None else self._rest.missed
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk with items that can run; None at the end."""
+        """Return the next chunk with items that can run, or the skipped chunks before it; None at the end."""
         first = self._number
         while self._number < len(self._chunks):
             number = self._number

@@ -211,7 +211,10 @@ def _shared_table(last: RunRecord | None, record: RunRecord, plan: RunPlan) -> t
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
-    """Return a message if an unfinished run of the job is not resumed: the reason, and the command to resume it."""
+    """Return a message if an unfinished run of the job is not resumed because it differs from `record`.
+
+    It names the differences and the command to resume that run.
+    """
     if unfinished is None:
         return ()
     both = (unfinished, record)

@@ -188,7 +188,7 @@ class Reporter:
             self._send(LogLines(self._worker, lines, dropped))
 
     def _report_progress(self, busy: bool) -> None:
-        """Send a `Progress`, unless one was just sent or the worker is still idle."""
+        """Send a `Progress`, unless one was just sent. An idle worker sends one at once, then every `_HEARTBEAT`."""
         running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)  # the oldest are sent
         now = time.monotonic()
         idle = not busy and not running

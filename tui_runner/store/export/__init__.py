@@ -175,7 +175,7 @@ def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
 
 
 def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most: int) -> int:
-    """Write at most `most` rows as a table with aligned columns."""
+    """Write at most `most` rows as a table with aligned columns. Return the number of rows written."""
 
     def cell(text: str | None) -> str:
         return _LINE_ENDS.sub("↵", clean("NULL" if text is None else text)).replace("\t", " ")

@@ -218,8 +218,8 @@ class RunCurves:
     """Rates and memory of a run over time.
 
     The time in which processes ran it, including pauses, is divided into equal parts, oldest first. The time between
-    two processes is shown as a short gap of zeros, however long it was. All attributes are empty if the run has no
-    samples.
+    two processes is shown as a short gap of zeros, however long it was. If the run has no samples, all attributes are
+    empty, and `most` is 0.
 
     Attributes:
         items: items per second that ended in each part, successfully or not.

@@ -336,9 +336,9 @@ _ROWS_OF_TABLE = re.compile(
 def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
     """Return a statement for the same result, sorted by a column.
 
-    If the statement is only `FROM table ORDER BY … LIMIT n`, the whole table is sorted and the limit is kept: a user
-    who looks at the newest 100 rows and sorts by price wants the highest price of all rows. Any other statement is
-    sorted as it stands, with the rows that its own LIMIT leaves (see `has_limit`).
+    If the statement is only `FROM table LIMIT n`, with or without ORDER BY, the whole table is sorted and the limit is
+    kept: a user who looks at the newest 100 rows and sorts by price wants the highest price of all rows. Any other
+    statement is sorted as it stands, with the rows that its own LIMIT leaves (see `has_limit`).
 
     Args:
         statement: statement of the result, without a semicolon.

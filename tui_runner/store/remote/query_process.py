@@ -180,7 +180,12 @@ class QueryProcess:
         return self._progress
 
     def _relay(self, link: socket.socket, say: Say, moment: Moment) -> None:
-        """Forward the frames of the process to the client, up to the last one."""
+        """Forward the frames of the process to the client, up to the last one, except the progress, which is stored.
+
+        Raises:
+            UserError: the process has ended too early.
+            EOFError: the statement was cancelled.
+        """
         while True:
             try:
                 kind, content = receive_frame(link, FRAME_BYTES)
@@ -196,7 +201,7 @@ class QueryProcess:
                 return
 
     def _lost(self) -> Exception:
-        """Return an error that says why the process has ended."""
+        """Return an error that says why the process has ended; an `EOFError` after a cancel."""
         if self._cancelled:
             return EOFError()
         if not self._ended:

@@ -330,7 +330,7 @@ class _Conversation:
             self._say(FAILED, pack_error(error))
 
     def _take_turn(self, slots: threading.Semaphore) -> None:
-        """Wait for a slot. Raise `TooManyQueries` after `patience` seconds, `EOFError` if the client is gone."""
+        """Wait for a slot. Raise `TooManyQueries` after `patience` seconds, `EOFError` after `end`."""
         until = time.monotonic() + self._limits.patience
         while not slots.acquire(timeout=_TURN_SECONDS):
             if self._ended.is_set():

@@ -235,7 +235,13 @@ def _by_values(name: str, values: Sequence[object]) -> Column | None:
 
 
 def _converted(array: Column) -> Column:
-    """Return `array` in its final type, or if a value does not fit, in the next wider type."""
+    """Return `array` in its final type, or if a value does not fit, in the next wider type.
+
+    Raises:
+        pa.ArrowInvalid: a value does not fit, and there is no wider type. pa.ArrowException: Arrow cannot cast the
+        type.
+        _ByValues: the values must be converted one by one.
+    """
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType) and kind not in (pa.uuid(), pa.json_()):
         return _converted(_map_chunks(array, lambda chunk: chunk.storage))
@@ -265,7 +271,10 @@ def _map_chunks(array: Column, change: Any) -> pa.ChunkedArray:
 
 
 def _wider(kind: pa.DataType) -> pa.DataType | None:
-    """Return the type for a column with values that do not fit into its usual type; None if there is none."""
+    """Return the type for a column with values that do not fit into its usual type; None if there is none.
+
+    Raise `_ByValues` for a nested type, whose values must be converted one by one.
+    """
     if types.is_uint64(kind):
         return _WIDE_INTEGER
     if types.is_timestamp(kind) and kind.unit == "ns":

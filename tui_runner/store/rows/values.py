@@ -435,7 +435,11 @@ def _trimmed(clock: str) -> str:
 
 
 def _duration_text(value: timedelta) -> str:
-    """Return a duration as hours, minutes and seconds; without days, as DuckDB writes durations from Arrow."""
+    """Return a duration as hours, minutes and seconds; without days, as DuckDB writes durations from Arrow.
+
+    Raises:
+        OverflowError: the duration does not fit into Arrow's 64 bits of microseconds.
+    """
     microseconds = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
     if abs(microseconds) >= 2**63:
         raise OverflowError("duration out of range")
