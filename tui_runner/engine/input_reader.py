@@ -50,7 +50,10 @@ class PendingItems:
         self._kept_bytes = 0
 
     def handle(self, message: ItemsRead | ResultBatch | ChunkEnded | RunAgain, now: float) -> Iterable[ChunkRead]:
-        """Store the items of a chunk before the scheduler learns of the chunk. Drop them when the chunk has ended."""
+        """Store the items of a chunk before the scheduler learns of the chunk. Drop them when the chunk has ended.
+
+        The values of failed items are kept until their chunk ends without failures.
+        """
         match message:
             case ItemsRead(chunk, pending, rows, known):
                 if pending:

@@ -236,7 +236,10 @@ class LockFile:
             os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
 
     def release(self) -> None:
-        """Remove the lock file, then unlock. In this order, no process can lock a file that is removed afterwards."""
+        """Remove the lock file, then unlock. In this order, no process can lock a file that is removed afterwards.
+
+        Without a lock file, only allow this process to open the database again.
+        """
         if self._descriptor is None:
             with self._guard:
                 self._unlocked.discard(self._database)

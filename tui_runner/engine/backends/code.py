@@ -129,7 +129,7 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def _module_paths(root: Path, name: str) -> Iterator[Path]:
-    """Yield the files of a local module under `root`; of a package, all of its files."""
+    """Yield the Python files of the top-level module or package of `name`, if `root` contains it."""
     top = name.partition(".")[0]
     if (root / f"{top}.py").is_file():
         yield root / f"{top}.py"

@@ -219,7 +219,7 @@ class RunLog:
         return f"{batches} batches are committed{took}" if batches else ""
 
     def ended(self, snapshot: Snapshot) -> None:
-        """Log the end of the run."""
+        """Log the end of the run; of a run that has finished, only if `_tells_end`."""
         if snapshot.state is RunState.FINISHED and not self._tells_end:
             return
         items, rows = plural(snapshot.items_done, "item"), plural(snapshot.rows, "row")

@@ -148,7 +148,10 @@ class OpenChunks:
         )
 
     def _state_of(self, chunk: Chunk, active: float, in_flight: int) -> ChunkState:
-        """Return the state that is shown: WAITING for a running chunk of which no item is executed."""
+        """Return the state that is shown: WAITING for a running chunk of which no item is executed.
+
+        While the run is running, no item must have been executed for `_IDLE_SECONDS`.
+        """
         if chunk.state is not ChunkState.RUNNING or in_flight:
             return chunk.state
         meter, running = self._meters.get(chunk.number), self._scheduler.status.state is RunState.RUNNING

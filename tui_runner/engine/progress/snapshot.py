@@ -419,7 +419,7 @@ class Snapshot:
 
     @property
     def exit_code(self) -> int:
-        """The exit code for the end of the run; before the end, the code of a stopped run."""
+        """The exit code for the end of the run; before the end, the code that a stop would have now."""
         if self.state is RunState.FINISHED:
             return EXIT_ITEMS_FAILED if self.items_failed or self.items_cancelled else EXIT_OK
         return EXIT_USAGE if self.nothing_ran else EXIT_STOPPED

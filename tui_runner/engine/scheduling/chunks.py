@@ -517,7 +517,7 @@ class Chunks:
         return unreported
 
     def requeue(self, worker: Worker) -> int:
-        """Queue the pending items of a lost worker's chunks again, before all other chunks. Return their number."""
+        """Detach all chunks from a lost worker, see `_leave`. Return the number of their pending items."""
         lost = 0
         # `queue` puts each chunk at the front, so start with the last one, to keep the order of the input.
         for number in sorted(worker.chunks, reverse=True):
@@ -527,7 +527,10 @@ class Chunks:
         return lost
 
     def _leave(self, chunk: Chunk) -> None:
-        """Detach a chunk from its worker. Finish the chunk if no item is pending, otherwise queue it again."""
+        """Detach a chunk from its worker. Finish the chunk if no item is pending, otherwise queue it again.
+
+        A paused chunk is not queued. A chunk that was to be cancelled counts as paused until `send_cancels` cancels it.
+        """
         del self._sent[chunk.number]
         if not chunk.left:
             self._finish(chunk)

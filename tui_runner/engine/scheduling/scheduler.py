@@ -474,7 +474,7 @@ class Scheduler:
         self._status = replace(self._status, abandoned=True)
 
     def _handle_idle(self) -> None:
-        """Pause the run's clock while every chunk is paused. Stop an abandoned run that only a user could resume."""
+        """Pause the run's clock while the run is idle. Stop an abandoned run that only a user could resume."""
         if self._status.idle:
             self._step.clock.pause(self._step.now)
         elif self._status.starts_items:
@@ -615,7 +615,10 @@ class Scheduler:
         return bool(running) and all(waits.get(number) in self.hosts.paused for number in running)
 
     def _end(self) -> None:
-        """End the run after its last worker has ended. A stopped run with nothing left to do counts as finished."""
+        """End the run after its last worker has ended.
+
+        A stopped run with nothing left to do counts as finished; a run whose input failed counts as failed.
+        """
         nothing_left = self._input_is_over and not self._chunks.unended
         ending = self._status.ending
         if self._input_failure is not None and (ending is None or ending.state is not RunState.FAILED):

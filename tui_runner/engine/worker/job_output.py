@@ -47,7 +47,7 @@ class JobLog:
         """Guards the fields above: item threads add lines, and the reporter takes them."""
 
     def add(self, level: str, text: str, place: tuple[int, int] | None = None) -> None:
-        """Add `text`, line by line. `place` is the (chunk, position) of the item that printed it."""
+        """Add `text`, line by line, without secrets. `place` is the (chunk, position) of the item that printed it."""
         chunk, item = place if place is not None else (None, None)
         value = "" if place is None else self._value(place)
         now = time.time()

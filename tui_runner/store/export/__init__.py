@@ -144,7 +144,10 @@ def _csv_cell(text: str) -> str:
 
 
 def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) -> int:
-    """Write the rows as JSON objects: first `head`, then the objects separated by `between`, then `tail`."""
+    """Write the rows as JSON objects: first `head`, then the objects separated by `between`, then `tail`.
+
+    If nothing was written before, `tail` is omitted.
+    """
     names = [json_string(name) for name in distinct(rows.schema.names)]
     makers = [field_cells(field) for field in rows.schema]
     out.write(head)

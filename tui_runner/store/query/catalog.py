@@ -353,7 +353,7 @@ def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
 
 
 def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
-    """Return the query templates for the tables, and those for the ledger if there is one."""
+    """Return the query templates for the ledger, if there is one, and for all other tables, without views."""
     tables = list(tables)
     found: list[QueryTemplate] = []
     if {table.name for table in tables if table.schema == "runner"} >= _LEDGER_TABLES:

@@ -165,7 +165,7 @@ class Pages:
                 self._write(number, page)
 
     def _write(self, number: int, page: pa.Table) -> None:
-        """Append a page to the file. Raise `UserError` if the file is full."""
+        """Append a page to the file. If the file is full, keep the page in memory and raise `UserError`."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="tui-runner-")  # noqa: SIM115 - closed by `close`
         offset = self._file.seek(0, 2)

@@ -214,7 +214,11 @@ class QueryProcess:
 
     @contextlib.contextmanager
     def _started(self, moment: Moment, request: bytes, spill: Path | None) -> Iterator[socket.socket]:
-        """Start the process. Yield the socket on which it sends its answer."""
+        """Start the process, and kill it at the end. Yield the socket on which it sends its answer.
+
+        Raises:
+            UserError: the system refuses a process.
+        """
         context = process_context()
         ours, theirs = context.Pipe()
         with ours, socket.socket(fileno=os.dup(ours.fileno())) as link:

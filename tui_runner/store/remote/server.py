@@ -273,7 +273,10 @@ class _Conversation:
         return admitted
 
     def _watch(self) -> None:
-        """Wait until the client closes the connection; send progress meanwhile. The watching thread's main function."""
+        """Send progress until the client closes the connection or the conversation ends, then cancel the statement.
+
+        The main function of the watching thread.
+        """
         with selectors.DefaultSelector() as heard, selectors.DefaultSelector() as room:
             heard.register(self._connection, selectors.EVENT_READ)
             room.register(self._connection, selectors.EVENT_WRITE)
@@ -312,7 +315,7 @@ class _Conversation:
             send_frame(self._connection, kind, content)
 
     def _answer(self, content: bytes) -> None:
-        """Execute a request; in a separate process if a run is writing to the database."""
+        """Execute a request; in a separate process if a run uses the database, unless the request is `light`."""
         try:
             request = unpack_request(content)
             beside = self._database.run_id is not None and not request.light

@@ -79,7 +79,7 @@ def read_table(value: Any) -> pa.Table:
     """Convert a table of any library to an Arrow table of few types, without columns that have no value.
 
     Raises:
-        RowError: the table cannot be stored. The message names the column.
+        RowError: the table cannot be read or stored. If a single column is at fault, the message names it.
     """
     try:
         rows, columns = _raw_columns(value)
