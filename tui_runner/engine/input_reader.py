@@ -140,7 +140,10 @@ class InputReader:
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | Committed | EndRun, now: float) -> Iterable[Tell]:
-        """Pass requests for chunks to the reading thread. When the run has finished, return the cutter's warnings."""
+        """Pass requests for chunks to the reading thread, and commits to the cutter.
+
+        When the run has finished, return the cutter's warnings.
+        """
         match message:
             case ReadChunks():
                 self._wanted.put(message)

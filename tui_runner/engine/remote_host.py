@@ -138,7 +138,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with_parent() -> None:
-    """Make the kernel kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
+    """Make Linux kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # this process leads a session already
         os.setsid()

@@ -157,7 +157,10 @@ def shown_limit(memory_limit: int | None) -> str:
 
 
 def memory_share(bound: int | None = None) -> int:
-    """Return DuckDB's memory limit in bytes: a share of `bound` (a run's limit), or of the machine's memory."""
+    """Return DuckDB's memory limit in bytes: a share of `bound` (a run's limit), or of the machine's memory.
+
+    It is at least `_MEMORY_LEAST`, or half of `bound` if that is less.
+    """
     whole = machine_memory()
     if bound is None or bound >= whole:
         return max(int(whole * _MEMORY_SHARE), _MEMORY_LEAST)

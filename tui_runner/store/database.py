@@ -442,6 +442,8 @@ class Database:
     def close(self, *, remove: bool = False) -> None:
         """Interrupt running queries, close every cursor, write the log into the file, close it and unlock.
 
+        The log is not written into a file that was damaged while it was open.
+
         The order of these steps matters: in another order, DuckDB aborts the process. Repeated calls do nothing.
         Readers of Arrow batches must be closed by their owners. While a reader with unread rows exists, DuckDB waits
         for it when this process opens the file again.

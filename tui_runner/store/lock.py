@@ -122,8 +122,8 @@ class LockFile:
     def acquire(cls, database: Path) -> LockFile:
         """Lock `database` for this process. `database` must be a path without symbolic links.
 
-        Return a lock without a file, as from `without_file`, if the file belongs to another user or the disk does not
-        support such locks.
+        Return a lock without a file, as from `without_file`, if the file belongs to another user, if another user may
+        have locked it, or if the disk does not support such locks.
 
         Raises:
             DatabaseError: another process or this one already has the database open, or no lock file can be created.
@@ -305,7 +305,7 @@ def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def _holder(descriptor: int) -> LockRecord | None:
-    """Return a record of the process that holds the lock of a file; None if the system (unlike Linux) has no such list.
+    """Return a record of the process that holds the lock of a file; None if it is unknown. Only Linux has such a list.
 
     Used if the note has no owner yet, because the owner has just taken the lock, or the disk is full.
     """

@@ -45,7 +45,8 @@ class InlineBackend:
     def start_worker(self, config: WorkerConfig) -> None:
         """Start a worker in a new thread.
 
-        The first worker redirects the standard streams of this process to its log.
+        The first worker redirects the standard streams and `logging` of this process to its log, and `breakpoint()` to
+        `_debug`.
         """
         log = JobLog(config.worker, Redaction(config.secrets))
         if self._streams is None:

@@ -398,7 +398,7 @@ class MemoryLadder:
         return Recycle(worker, f"{of_limit}, {size(figures.workers[worker])} of it in this worker", at_once)
 
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
-        """Halve the threads after a kill.
+        """Halve the threads after a kill, or give up after `_LAST_KILLS` kills with at most one item a worker.
 
         The killed worker's items run again. If as many of them ran at once, they would need as much memory again.
         """

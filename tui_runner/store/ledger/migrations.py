@@ -121,8 +121,8 @@ def ledger_version(cursor: Cursor) -> int | None:
     """Return the version of the ledger in the database; None if there is none.
 
     Raises:
-        DatabaseError: another program has created the schema `runner`, the ledger has no version, or macros of the
-            database replace functions of DuckDB.
+        DatabaseError: another program has created the schema `runner`, the ledger's own table is missing or empty, or
+            macros of the database replace functions of DuckDB.
     """
     found = cursor.execute(
         f"SELECT table_name FROM {CATALOG}.duckdb_tables() WHERE database_name = {CATALOG}.current_database()"

@@ -167,7 +167,10 @@ class QueryProcess:
             self._kill()
 
     def end(self, reason: str) -> bool:
-        """Kill the process because the run needs its memory. Do not wait. Return True unless it was already ended."""
+        """Kill the process because the run needs its resources.
+
+        Do not wait. Return True unless it was already ended.
+        """
         with self._guard:
             if self._ended:
                 return False

@@ -238,8 +238,8 @@ def _converted(array: Column) -> Column:
     """Return `array` in its final type, or if a value does not fit, in the next wider type.
 
     Raises:
-        pa.ArrowInvalid: a value does not fit, and there is no wider type. pa.ArrowException: Arrow cannot cast the
-        type.
+        pa.ArrowInvalid: a value does not fit, and there is no wider type.
+        pa.ArrowException: Arrow cannot cast the type.
         _ByValues: the values must be converted one by one.
     """
     kind = array.type
