@@ -268,15 +268,17 @@ class RemoteBackend:
     """A backend that runs workers on host processes, which it reaches through couriers. See `Backend`.
 
     The run is paused while there is no host process. When a host process joins, it gets workers in one of three ways.
-    Workers that wait for a host process start there. If the number of workers grows with the host processes, another
-    worker starts. Otherwise some workers of fuller host processes are replaced by workers on the new one.
+    Workers that wait for a host process start there. If the number of workers may grow and is below that of the host
+    processes, another worker starts. Otherwise some workers of fuller host processes are replaced by workers on the new
+    one.
 
     Args:
         deliver: called with the reports of all workers, and with the events that hold and release the run.
         silence: seconds of failed polls after which a host process is given up.
         bundle: code of the job, which each host process writes to its machine; None if the machines have it.
         cluster: finds host processes; None if they are added by calling `add`.
-        grows_from: number of workers at the start; each host process that joins adds to it. None for a fixed number.
+        grows_from: number of workers at the start. When there are more host processes than workers, the number of
+            workers grows to that of the host processes. None for a fixed number.
     """
 
     def __init__(

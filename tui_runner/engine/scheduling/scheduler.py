@@ -6,12 +6,12 @@ The scheduler has no threads, reads no clock and does no I/O, so every sequence 
 runner's thread, passes it one event at a time with `handle(event, now)` and carries out the returned actions in order.
 
 A few *chunks* are cut from the input ahead of their execution (`ReadChunks`); `pace` chooses their size unless the user
-has set it. They wait in order, and each is sent to the worker with the fewest chunks. A chunk is *open* while some of
-its items have not started in its worker. When the last item has started (`ChunkExhausted`), the next chunk is sent, so
-threads never wait for the slowest item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks if
-the user has set that number. No worker gets more than its share, because otherwise the first worker to be ready would
-get all chunks. Paused chunks are not open, so other chunks are sent in their place. Resuming a chunk may therefore
-exceed the limit for a while.
+has set it. They wait in order, and each is sent to the worker with the fewest open chunks. A chunk is *open* while some
+of its items have not started in its worker. When the last item has started (`ChunkExhausted`), the next chunk is sent,
+so threads never wait for the slowest item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks
+if the user has set that number. No worker gets more than its share, because otherwise the first worker to be ready
+would get all chunks. Paused chunks are not open, so other chunks are sent in their place. Resuming a chunk may
+therefore exceed the limit for a while.
 
 Reports of a worker that has been removed are ignored, so an item cannot end twice.
 
