@@ -302,6 +302,8 @@ class RemoteBackend:
         self._links: list[_Link] = []
         self._of_worker: dict[int, _Link] = {}
         self._waiting: deque[WorkerConfig] = deque()
+        self._early: dict[int, list[tuple[str, Any]]] = {}
+        """Commands for each worker that has not started on a host process yet; they are sent when it starts."""
         self._closed = False
         if cluster is not None:
             cluster.start(self, self._tell)
@@ -369,29 +371,35 @@ class RemoteBackend:
 
         Without a host process, it waits and the run is paused.
         """
+        is_news = False
         with self._guard:
             for link in sorted(self._links, key=lambda each: len(each.workers)):
                 if link.take(config.worker):
-                    self._of_worker[config.worker] = link
+                    self._start_on(link, config)
                     break
             else:
                 self._waiting.append(config)
+                self._early.setdefault(config.worker, [])
                 is_news, self._has_held = not self._has_held, True
-                link = None
-            if self._workers_at_first is not None and self._most is not None:
-                # The limit on unwritten bytes applies to all workers together, and more workers may run than at first.
-                share = config.max_buffered_bytes * self._workers_at_first // self._most
-                config = replace(config, max_buffered_bytes=share)
-        if link is not None:
-            link.command(pack_command("start", replace(config, params={})))
-        elif is_news:
+        if is_news:
             text = "no machine is left to run on; no rows were lost, the run continues when one joins the cluster"
             self._deliver(Hold(PauseCause.HOSTS, text))
 
-    def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker.
+    def _start_on(self, link: _Link, config: WorkerConfig) -> None:
+        """Start a worker on a host process. The caller holds the guard, so that no later command comes first."""
+        self._of_worker[config.worker] = link
+        if self._workers_at_first is not None and self._most is not None:
+            # The limit on unwritten bytes applies to all workers together, and more workers may run than at first.
+            share = config.max_buffered_bytes * self._workers_at_first // self._most
+            config = replace(config, max_buffered_bytes=share)
+        link.command(pack_command("start", replace(config, params={})))
+        for kind, content in self._early.pop(config.worker, ()):
+            link.command(pack_command(kind, content))
 
-        If the worker still waits for a host process, `Drain` reports it as lost at once.
+    def send(self, worker: int, order: Order) -> None:
+        """Send an order to a worker; if it still waits for a host process, when it starts.
+
+        `Drain` reports a worker that still waits as lost at once.
         """
         if isinstance(order, Drain):
             self._forget_waiting(worker)
@@ -407,6 +415,7 @@ class RemoteBackend:
             waits = next((config for config in self._waiting if config.worker == worker), None)
             if waits is not None:
                 self._waiting.remove(waits)
+                del self._early[worker]
         if waits is not None:
             self._deliver(WorkerLost(worker, "no machine was available for it", blame=False))
 
@@ -426,7 +435,11 @@ class RemoteBackend:
             self._cluster.close()
 
     def _command(self, worker: int, kind: str, content: Any) -> None:
-        link = self._of_worker.get(worker)
+        with self._guard:
+            if (early := self._early.get(worker)) is not None:
+                early.append((kind, content))
+                return
+            link = self._of_worker.get(worker)
         if link is not None and worker in link.workers:
             link.command(pack_command(kind, content))
 
