@@ -34,7 +34,7 @@ from tui_runner.text.redaction import redact
 
 _KEPT_BYTES = 64 << 20
 """Most bytes of failed items that are kept in memory, so that the user can retry them during the run. Failed items
-beyond that can be retried only with `tui-runner retry`, which reads the input again."""
+beyond that can be retried only with `tui-runner retry`, which takes them from the ledger or reads the input again."""
 
 
 class PendingItems:

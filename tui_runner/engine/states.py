@@ -17,7 +17,7 @@ state is derived:
   | `MEMORY` | memory reaches its limit             | memory has fallen                                          |
   | `DISK`   | a flush finds the disk full          | a later flush succeeds, perhaps after the last worker ends |
   | `OUTAGE` | the circuit breaker opens            | a trial succeeds, or the user resumes or pauses the run    |
-  | `HOSTS` | a cluster has no host process left | a host process joins |
+  | `HOSTS`  | a cluster has no host process left   | a host process joins                                       |
 
 * its *ending*: the final state and its reason, once they are decided.
 
