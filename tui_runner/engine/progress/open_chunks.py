@@ -49,8 +49,8 @@ class OpenChunks:
         self._views: dict[int, ChunkView] = {}
         """Views of the open chunks in the last snapshot, by number."""
         self._waits: dict[int, tuple[str, float, bool]] = {}
-        """For each waiting chunk, the host that it waits for (empty if it waits for a retry), the end of the wait by the
-        runner's clock, and True if the retry budget holds the retry back."""
+        """For each waiting chunk, the host that it waits for (empty if it waits for a retry), the end of the wait by
+        the runner's clock, and True if the retry budget holds the retry back."""
         self._pauses: tuple[Pause, ...] = ()
         """Pauses of the run in the last snapshot."""
         self._flying: set[int] = set()
