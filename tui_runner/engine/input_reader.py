@@ -86,11 +86,11 @@ class PendingItems:
 
         From now on, the chunk consists of these items only.
         """
-        kept = self._failed.get(number, {})
-        not_kept = Refused("LookupError", _NOT_KEPT)
-        packed = pack_again(kept.get(place, not_kept) for place in positions)
+        values = self._failed.get(number, {})
+        dropped = Refused("LookupError", _NOT_KEPT)
+        packed = pack_again(values.get(place, dropped) for place in positions)
         self._chunks[number] = InputChunk(number, array("q", positions), packed)
-        self._kept_bytes -= sum(len(kept.pop(place, b"")) for place in positions)
+        self._kept_bytes -= sum(len(values.pop(place, b"")) for place in positions)
 
     def order(self, send: SendChunk) -> OpenChunk:
         """Return the order that opens a chunk in a worker with the items that `send` names."""

@@ -549,25 +549,25 @@ def _invalid(
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:
     """Convert DuckDB's error to one line about the file. DuckDB's message has a dozen lines about its options."""
-    said = str(error)
-    line = re.search(r"CSV Error on Line: (\d+)", said)
+    message = str(error)
+    line = re.search(r"CSV Error on Line: (\d+)", message)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
     with contextlib.suppress(*READ_ERRORS):  # the file cannot be read a second time; the messages below still apply
         large = large_row(layout.path, layout.max_bytes, int(line[1]) if line else None)
-        if large is not None or "line size" in said:
+        if large is not None or "line size" in message:
             do = "raise max_input_bytes to have it read"
             where = where if large is None else f"{plain(layout.path)}:{large}"
             return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
-    if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", said):
+    if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message):
         return _BrokenRow(fields_reason(int(found[2]), int(found[1])), where)
-    if found := re.search(r'converting column "c(\d+)"\. Could not convert string "(.*?)" to', said, re.DOTALL):
+    if found := re.search(r'converting column "c(\d+)"\. Could not convert string "(.*?)" to', message, re.DOTALL):
         index = int(found[1])
         name, word = plain(layout.names[index]), _WORDS.get(types[index], "of its type")
         return _BrokenRow(f"{quoted(found[2])} in column {name} is not {word}, as all values before are", where)
-    if "unterminated quote" in said:
+    if "unterminated quote" in message:
         return UserError("a quoted value has no closing quote", where, "close it, or double the quotes inside it")
-    if "Invalid unicode" in said:
+    if "Invalid unicode" in message:
         return not_text(layout.path, where)
-    if "invalid state" in said:
+    if "invalid state" in message:
         return UserError("its lines end in different ways, or its quotes are not valid CSV", where, "write it again")
     return duckdb_reader.fault_of(where)(error)

@@ -293,11 +293,11 @@ def fault_of(where: str) -> Callable[[BaseException], UserError]:
     def explain(error: BaseException) -> UserError:
         # The message is "Invalid Input Error: what happened", sometimes followed by "LINE 1: …" and a drawing.
         first = str(error).strip().split("\n", 1)[0]
-        said = re.sub(r"^(?:\w+ )*Error: ", "", first)
+        message = re.sub(r"^(?:\w+ )*Error: ", "", first)
         # `where` already names the file, and DuckDB's number of the JSON value is one too high.
-        said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
-        said = without_settings(said)
-        return UserError(one_line(said) or type(error).__name__, where=where)
+        message = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", message)
+        message = without_settings(message)
+        return UserError(one_line(message) or type(error).__name__, where=where)
 
     return explain
 

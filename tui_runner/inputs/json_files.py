@@ -156,17 +156,17 @@ def _behind_array(path: Path, line: int) -> UserError:
     return UserError(what, f"{plain(path)}:{line}", "remove it, or write all values without the brackets of the array")
 
 
-def _not_json(path: Path, said: str) -> UserError:
+def _not_json(path: Path, message: str) -> UserError:
     """Return the error for a file that is not JSON.
 
     The error names the line if Python's parser finds it in a file of at most `_MOST_PARSED` bytes. Otherwise it quotes
-    `said`.
+    `message`.
 
     Args:
         path: path of the file.
-        said: DuckDB's message.
+        message: DuckDB's message.
     """
-    of_duckdb = UserError(f"it is not JSON: {said}", where=plain(path))
+    of_duckdb = UserError(f"it is not JSON: {message}", where=plain(path))
     text = bytearray()
     for block in blocks_of(path):
         text += block
@@ -201,12 +201,12 @@ def _line_behind_array(path: Path) -> int | None:
     Returns:
         The number; None if the file does not begin with an array, nothing follows the array, or the array does not end.
     """
-    depth, line, in_text, is_over, held = 0, 1, False, False, b""
+    depth, line, in_text, is_over, backslash = 0, 1, False, False, b""
     for block in blocks_of(path):
-        text = held + block
+        text = backslash + block
         # The character that this last backslash escapes is in the next block.
-        held = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
-        text = text.removesuffix(held)
+        backslash = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
+        text = text.removesuffix(backslash)
         if not depth and not is_over and not text.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
             return None
         end = 0
@@ -221,7 +221,7 @@ def _line_behind_array(path: Path) -> int | None:
         if is_over and (rest := text[end:].lstrip()):
             return line + text.count(b"\n", 0, len(text) - len(rest))
         line += text.count(b"\n")
-    return line if is_over and held else None
+    return line if is_over and backslash else None
 
 
 def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, int, object]]:
@@ -254,11 +254,11 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
         if "maximum_object_size" in str(error):
             do = "raise max_input_bytes to have it read"
             return UserError(f"a value is larger than {size(max_bytes)}", where=plain(path), do=do)
-        said = duckdb_reader.fault_of(plain(path))(error)
-        if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # omits DuckDB's advice about its options
+        of_duckdb = duckdb_reader.fault_of(plain(path))(error)
+        if found := re.match(r"Malformed JSON: ([^.]*)", of_duckdb.what):  # omits DuckDB's advice about its options
             line = _line_behind_array(path)
             return _behind_array(path, line) if line else _not_json(path, found[1])
-        return said
+        return of_duckdb
 
     column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
     # DuckDB's read buffer for each file has the size `maximum_object_size`.

@@ -268,12 +268,12 @@ class RetryFromLedger(Cutter):
         while self._number < len(self._chunks):
             number = self._number
             failed = self._recorded.failed(number, number) if self._window[number].failed else []
-            kept = [item for item in failed if item.value is not None]
-            if kept:
+            retained = [item for item in failed if item.value is not None]
+            if retained:
                 if first < number:
                     return skipped_chunks(self._chunks, first, number)
                 self._number += 1
-                return self._chunk(number, kept, [item.item for item in failed if item.value is None])
+                return self._chunk(number, retained, [item.item for item in failed if item.value is None])
             self._number += 1
         if first < self._number:
             return skipped_chunks(self._chunks, first, self._number)
@@ -285,14 +285,14 @@ class RetryFromLedger(Cutter):
             return self._rest.warnings()
         return [lacking(self._lacking)] if self._lacking else []
 
-    def _chunk(self, number: int, kept: list[Failed], lost: Collection[int]) -> ItemsRead:
+    def _chunk(self, number: int, retained: list[Failed], lost: Collection[int]) -> ItemsRead:
         every = self._recorded.positions_of(number)
         if lost:
             every = array("q", [position for position in every if position not in lost])
         is_whole = every[-1] - every[0] + 1 == len(every)
         positions = range(every[0], every[-1] + 1) if is_whole else every
-        chunk = InputChunk(number, positions, sparse(positions, kept))
-        return ItemsRead(chunk, [item.item for item in kept], self._window[number].rows)
+        chunk = InputChunk(number, positions, sparse(positions, retained))
+        return ItemsRead(chunk, [item.item for item in retained], self._window[number].rows)
 
 
 def lacking(items: int) -> str:

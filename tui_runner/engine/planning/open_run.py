@@ -244,8 +244,8 @@ def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tel
     news = [Tell("INFO", text)]
     before, now = record.settings.get("code"), asdict(plan.settings).get("code")
     if before and now and before != now:
-        kept = "items that are done are not run again"
-        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last active: {kept}"))
+        effect = "items that are done are not run again"
+        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last active: {effect}"))
     return tuple(news)
 
 

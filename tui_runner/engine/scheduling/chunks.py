@@ -375,8 +375,10 @@ class Chunks:
         items = max(_LINGERING_ITEMS, int(rate))
         if most * self._largest < items:
             return False  # a cheap upper bound, because with thousands of tiny chunks the sum below takes too long
-        held = [self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open]
-        lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
+        exhausted = [
+            self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open
+        ]
+        lingering = [chunk.items for chunk in exhausted if chunk.state is ChunkState.RUNNING]
         return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= items
 
     def _send(

@@ -56,8 +56,8 @@ class JobLog:
                 if len(self._lines) >= MAX_LINES:
                     self._dropped += 1
                     continue
-                kept = storable(self._redact(line[: MAX_LINE_LENGTH + LONGEST_SECRET])[:MAX_LINE_LENGTH])
-                self._lines.append(LogLine(now, level, kept, chunk, item, self._worker, value))
+                shown = storable(self._redact(line[: MAX_LINE_LENGTH + LONGEST_SECRET])[:MAX_LINE_LENGTH])
+                self._lines.append(LogLine(now, level, shown, chunk, item, self._worker, value))
 
     def _value(self, place: tuple[int, int]) -> str:
         """Return a short text of the item at `place`, which this thread executes.

@@ -240,11 +240,11 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 def _cut(text: str, width: int) -> tuple[str, int]:
     """Return `text` cut to at most `width` terminal cells, with an ellipsis at its end, and the width of the result."""
-    kept, used = [], 0
+    shown, used = [], 0
     for char in text:
         size = display_width(char)
         if used + size > width - 1:
             break
-        kept.append(char)
+        shown.append(char)
         used += size
-    return "".join(kept) + "…", used + 1
+    return "".join(shown) + "…", used + 1

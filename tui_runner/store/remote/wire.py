@@ -191,11 +191,11 @@ def pack_error(error: UserError) -> bytes:
 def unpack_error(content: bytes) -> UserError:
     """Return the error in the content of a frame."""
     try:
-        said = json.loads(content)
-        what, where, do = str(said["what"]), str(said["where"]), str(said["do"])
-        match said["type"]:
+        fields = json.loads(content)
+        what, where, do = str(fields["what"]), str(fields["where"]), str(fields["do"])
+        match fields["type"]:
             case "QueryError":
-                return QueryError(what, where, do, line=_place(said["line"]), column=_place(said["column"]))
+                return QueryError(what, where, do, line=_place(fields["line"]), column=_place(fields["column"]))
             case "QueryCancelled":
                 return QueryCancelled()
             case kind:

@@ -350,9 +350,9 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
             break
         for index in sorted(faults):  # report only the first fault of an item
             failed.setdefault(owners[index], faults[index])
-        kept = [index for index, owner in enumerate(owners) if owner not in failed]
-        rows = [rows[index] for index in kept]
-        owners = [owners[index] for index in kept]
+        accepted = [index for index, owner in enumerate(owners) if owner not in failed]
+        rows = [rows[index] for index in accepted]
+        owners = [owners[index] for index in accepted]
     tables += [_with_item(table, results[owner][0]) for table, owner in finished if owner not in failed]
     groups: dict[pa.Schema, list[pa.Table]] = {}
     for table in tables:
