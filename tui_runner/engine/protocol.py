@@ -426,7 +426,7 @@ class ResultBatch:
         cancelled: number of items in `ended` that were cancelled, by chunk.
         examples: first line of the newest message of each group in `error_groups`.
         out_of_attempts: positions of the items of `failed` whose last error was transient, by chunk.
-        values: pickled items whose last attempt failed, by position, up to `MAX_KEPT_VALUE` bytes each.
+        values: pickled items of `failed`, by position, without those of more than `MAX_KEPT_VALUE` bytes.
         by_host: the failures in `trials` that a host has caused, by host.
         added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
         begun: seconds since the first attempt of a chunk started, by chunk, for chunks without an earlier report. It

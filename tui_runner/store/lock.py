@@ -52,8 +52,8 @@ class LockRecord:
         started: when the owner started, in seconds since the epoch.
         run: number of the run that uses the database; None if no run does.
         socket: address at which the owner answers queries (`remote.endpoint`); None if the owner answers no queries.
-        pause: one word for the cause of a pause that ends by itself. During such a pause the ledger says that the run
-            is running. Empty if there is none.
+        pause: one word for the cause of a pause that the user has not made. During such a pause the ledger says that
+            the run is running. Empty if there is none.
     """
 
     pid: int

@@ -23,8 +23,8 @@ Attempts that began before the breaker was last closed do not count, because the
 time out.
 
 *Hosts.* In a run with several hosts, the failures of one host do not pause the run, because the limits of that host
-already slow its requests down (`HostBoard.judged`). An outage needs failures from at least two hosts that have
-succeeded before, or failures that belong to no host.
+already slow its requests down (`HostBoard.judged`). An outage needs failures from at least two hosts, or failures that
+belong to no host. Once a host has had a success, only hosts with a success count.
 
 *Lost items.* The last attempts of some items may fail before the outage is found. These items are called lost. They run
 again after the outage, because the outage is the cause of their failure. `Outage.lost` names them. They are searched
