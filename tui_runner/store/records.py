@@ -171,7 +171,7 @@ class HostRecord:
         refused: requests that the host refused but may accept later, for example with status 429.
         seconds: total duration of the requests.
         delay_seconds: seconds between two requests.
-        cooldown_until: when the host's last cooldown ends; None if it had none.
+        cooldown_until: when the host's present cooldown ends; None if there is none.
         p50_seconds: median duration of a request; None if there was none.
         p95_seconds: 95th percentile of the duration; None if there was no request.
         statuses: number of responses by status, as text. The key `no answer` counts requests without a response.
