@@ -312,7 +312,7 @@ class Progress:
         held: number of items of `in_flight` that have begun and now wait for their host, by chunk. Other items are
             executed in their place.
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
-        over_budget: number of retries that are due and that the retry budget holds back.
+        over_budget: number of retries that are overdue because the retry budget holds them back.
     """
 
     worker: int

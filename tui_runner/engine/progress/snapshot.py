@@ -210,7 +210,7 @@ class Snapshot:
         db_bytes: bytes of the database file and its write-ahead log.
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
-        retries_over_budget: number of retries that are due and that the retry budget holds back.
+        retries_over_budget: number of retries that are overdue because the retry budget holds them back.
         stalled_seconds: active seconds since the last item ended, but at most the age of the oldest item in flight;
             None unless they are unusually many.
         chunks: every chunk read so far; `chunks[i].number == i`.
