@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui_runner.engine.captured_output import CapturedOutput
-from tui_runner.store.access import Access, open_access
+from tui_runner.store.access import Access, FollowingAccess
 from tui_runner.tui.actions import palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
@@ -123,7 +123,7 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
     """Show the query screen for a database until the user leaves it.
 
     Args:
-        path: path of the database, which must exist. If another process of tui-runner has the database open, the
+        path: path of the database, which must exist. While another process of tui-runner has the database open, the
             queries go through that process.
         output: captures other output while the screen is shown, and has the stream to the terminal.
         theme: name of a theme; None for the theme of the configuration, or else for the theme that was chosen last.
@@ -132,7 +132,7 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
         DatabaseError: the database cannot be used.
         UserError: there is no theme named `theme`.
     """
-    with open_access(path, serving=True) as access:
+    with FollowingAccess(path) as access:
         preferences = read_preferences(Path.cwd())
         app = QueryApp(access, theme=theme, preferences=preferences, captured_output=output)
         try:

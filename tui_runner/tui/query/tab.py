@@ -23,12 +23,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui_runner.errors import UserError
-from tui_runner.store.access import Access
-from tui_runner.store.query.console import Console
+from tui_runner.store.access import Access, AnyConsole
 from tui_runner.store.query.errors import CHANGES_DATA, ONLY_READS, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
 from tui_runner.store.query.statements import Statement, statement_at
-from tui_runner.store.remote.client import OwnerGone, RemoteConsole
+from tui_runner.store.remote.client import OwnerGone
 from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import key_of
@@ -91,7 +90,7 @@ class QueryTab(Vertical):
             super().__init__()
             self.sql = sql
 
-    def __init__(self, console: Console | RemoteConsole, suggestions: Suggestions, text: str = "") -> None:
+    def __init__(self, console: AnyConsole, suggestions: Suggestions, text: str = "") -> None:
         super().__init__()
         self.file: Path | None = None
         self.saved = ""
@@ -414,9 +413,10 @@ class QueryTab(Vertical):
     def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
         if self._closed:
             return
-        if keep and isinstance(error, OwnerGone):
-            # The other process has ended, usually because its run has. Keep the last rows that it has sent.
-            self.stop_watching("updates ended: its tui-runner no longer answers; open it again")
+        if keep and self._every is not None and isinstance(error, OwnerGone):
+            # The other process ended during the answer, usually because its run has. Keep the rows; the next run of the
+            # statement finds the process that has the database then.
+            self._again_in(self._every)
             return
         self.stop_watching("watching ended" if keep else "")
         if isinstance(error, QueryCancelled):
@@ -506,9 +506,7 @@ class QueryTab(Vertical):
             self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
 
 
-def _answer(
-    console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
-) -> tuple[Pages, pa.Table, UserError | None]:
+def _answer(console: AnyConsole, sql: str, values: Mapping[str, object]) -> tuple[Pages, pa.Table, UserError | None]:
     """Run a statement. Return its result, its first page, and the error that ended this page early, or None. Blocks.
 
     Raises:
@@ -588,7 +586,7 @@ class QueryTabs(Container):
         for tab in self._tabs:
             tab.editor.vocabulary = vocabulary
 
-    async def add(self, console: Console | RemoteConsole, text: str = "") -> QueryTab:
+    async def add(self, console: AnyConsole, text: str = "") -> QueryTab:
         """Open a tab with `text` in its editor, and show it. The tab closes the console."""
         if self.writes and console.can_write:
             console.write = True
