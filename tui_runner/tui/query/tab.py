@@ -6,6 +6,7 @@ A tab has one console (connection to the database), and so runs one statement at
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -48,6 +49,10 @@ AHEAD_ROWS = 1_000_000
 a client that reads nothing for 20 s, and the client loses the rows that it has not read."""
 _AHEAD_BYTES = 256 << 20
 """Most bytes of rows that are read before the user scrolls to them (256 MiB). They are stored in a temporary file."""
+
+_REST = 10
+"""A watched statement that takes longer than its interval is run again after this multiple of its duration. So it
+runs for a tenth of the time at most."""
 
 
 class Shown(StrEnum):
@@ -105,6 +110,9 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        """Seconds from one run of the watched statement to the next, as requested; None if none is watched."""
+        self._pace = 0.0
+        """Seconds from one run of the watched statement to the next, as the last run allows."""
         self._order: Order | None = None
         self._last_watches: int | None = None
         """Number of results after which the statement is no longer run repeatedly; None for no limit."""
@@ -234,8 +242,8 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement every `every` seconds, until a run takes longer than that or the user ends it."""
-        self._every = every
+        """Run the last statement every `every` seconds until the user ends it; less often if it takes longer."""
+        self._every = self._pace = every
         self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # s, because the age is shown in seconds
         self._tell_age()
         self._again()
@@ -246,13 +254,17 @@ class QueryTab(Vertical):
             return
         seconds = int(time.monotonic() - self._updated)
         age = f"{seconds} s" if seconds < 60 else duration(seconds)
-        self.status.remark(f"updated {age} ago · every {self._every:g} s")
+        verb = "every" if self._pace == self._every else "read every"
+        self.status.remark(f"updated {age} ago · {verb} {self._pace:,g} s")
 
     def watch_once_more(self, why: str) -> None:
         """Run the watched statement for the last time, and show `why` in the status line after its result."""
         # If the statement is running, it may have started before the last rows were written. Then a second result is
         # needed.
         self._last_watches, self._why = (2 if self._busy else 1), why
+        if not self._busy:
+            # The next run of a slow statement may be far off.
+            self._again_in(_TICK)
 
     def stop_watching(self, why: str = "") -> None:
         """Run the watched statement no longer, and keep its result. The status line shows `why`."""
@@ -458,7 +470,7 @@ class QueryTab(Vertical):
         self.status.say(f"{said}; this result is older")
 
     def _watch_on(self, seconds: float) -> None:
-        """Plan the next run of the watched statement. Stop if the last run took longer than the interval.
+        """Plan the next run of the watched statement. If the last run took longer than the interval, wait longer.
 
         Args:
             seconds: duration of the last run.
@@ -467,13 +479,16 @@ class QueryTab(Vertical):
             return
         if self._last_watches is not None:
             self._last_watches -= 1
-            if not self._last_watches:
+            if self._last_watches:
+                self._again_in(_TICK)
+            else:
                 self.stop_watching(self._why)
-                return
-        if seconds > self._every:
-            self.stop_watching(f"watching ended: {seconds:.1f} s is longer than {self._every:g} s")
             return
-        self._again_in(max(self._every - seconds, 0.05))
+        # A statement that takes longer than the interval would be run all the time. Rows that arrive rarely are better
+        # than none, so run it rarely instead.
+        self._pace = self._every if seconds <= self._every else float(math.ceil(_REST * seconds))
+        self._tell_age()
+        self._again_in(max(self._pace - seconds, 0.05))
 
     def _again_in(self, seconds: float) -> None:
         if self._next is not None:
