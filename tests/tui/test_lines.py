@@ -263,7 +263,7 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
     assert failures(groups, items_failed=4, errors_final=4) == [
         "⚠       3 items failed: ValueError: no table",
         "⚠       1 item failed: KeyError: 'a'",
-        "⚠       317 attempts, no item failed: ReadTimeout: timed out",
+        "⚠       317 attempts: ReadTimeout: timed out",
     ]
     # An item that the user retried had its last attempt twice, so the number of items is unknown.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
@@ -277,6 +277,10 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
     assert failures(groups, ledger, items_failed=2) == [
         "⚠       2 items failed: ValueError: no table (+33 attempts that later succeeded)",
         "⚠       4 attempts, all later succeeded: KeyError: 'a'",
+    ]
+    other = Failures("WorkerKilled", "signal 9", 0, 3, 0, "the item failed with: Lost: x")
+    assert failures(groups, [other], items_failed=1) == [
+        "⚠       3 attempts: WorkerKilled: signal 9; the item failed with: Lost: x"
     ]
 
 

@@ -257,6 +257,7 @@ class Dashboard(ChunkCommands):
                     group.items_failed,
                     group.attempts,
                     group.recovered,
+                    group.other_failure,
                 )
                 for group in groups
             ]

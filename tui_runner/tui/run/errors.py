@@ -251,7 +251,7 @@ class Errors(RunScreen):
         line.append(("  ", "text"))
         text = message_spans(group.newest_message or group.message, "text", _MESSAGE)
         line += [(own(group.type, 60) + (": " if text else ""), "bad"), *text]
-        tail = f"  ({group.outcome})" if group.outcome else ""
+        tail = f"  ({own(group.outcome)})" if group.outcome else ""
         room = width - cells(tuple(line))
         if room < len(tail):
             tail = brief(tail)
