@@ -183,7 +183,7 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
     head = f"{number:,} ×" if group.items_failed else f"{plural(number, 'attempt')}:"
     text = safe_text(f"{group.type}: {first_line(group.newest_message or group.message)}", limit=500)
     out.write(f"{head} {text}{group.and_alike}\n")
-    between = "; " if group.failed_otherwise else ", "  # a message at its end may have commas itself
+    between = "\n    " if group.failed_otherwise else ", "  # the error of the items makes the line long
     out.write(f"    {_fate(group)}{between}{_seen(group)}\n")
     if group.newest_item is not None:  # unknown in a damaged ledger
         out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
 from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
 from tui_runner.text.describe import first_line
-from tui_runner.text.numbers import short_plural
+from tui_runner.text.numbers import count, short_plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count. It also stands for an unknown moment."""
@@ -101,21 +101,22 @@ class FailureGroup:
         if self.items_failed:
             return f"+{later}" if self.recovered else ""
         if self.failed_otherwise:
-            return "; ".join(filter(None, (self.other_failure, later if self.recovered else "")))
+            return self.other_failure
         if self.recovered == self.attempts:
             return "no item failed, all later succeeded"
         return f"no item failed{f', {later}' if self.recovered else ''}"
 
     @property
     def other_failure(self) -> str:
-        """The error with which the items of these attempts failed in the end, in words; empty if they did not fail."""
+        """What became of the attempts, with the error with which their items failed; empty if no item failed."""
         if not self.failed_otherwise:
             return ""
         error = first_line(self.other_error)
         error = error if len(error) <= _OTHER_ERROR else f"{error[: _OTHER_ERROR - 1]}…"
+        succeeded = f"{count(self.recovered)} later succeeded; " if self.recovered else ""
         if self.failed_otherwise == 1:
-            return f"the item failed with: {error}"
-        return f"{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
+            return f"{succeeded}the item{' of the others' if succeeded else ''} failed with: {error}"
+        return f"{succeeded}{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
 
 
 def brief(outcome: str) -> str:

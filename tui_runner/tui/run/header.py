@@ -428,8 +428,8 @@ class Failures:
         items: number of items whose last attempt ended with such an error; None if unknown.
         attempts: number of attempts that ended with such an error.
         recovered: number of these attempts whose items succeeded later; None if unknown.
-        other_failure: the error with which the items of these attempts failed in the end, in words; empty if they did
-            not fail, or if `items` is not 0.
+        other_failure: what became of the attempts, with the error with which their items failed in the end; empty if no
+            item failed, or if `items` is not 0.
     """
 
     type: str
