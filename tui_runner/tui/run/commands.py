@@ -298,7 +298,7 @@ def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
     """
     if of is not None and of > len(chunks):
         return f"{len(chunks)} of {of} chunks"
-    return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"
+    return chunk_name(chunks[0].number) if len(chunks) == 1 else f"{len(chunks)} chunks"
 
 
 def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
@@ -333,7 +333,7 @@ def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot 
     chunk = chunks[0]
     standing = f"has ended, {chunk.failed:,} failed" if chunk.state is ChunkState.FAILED else f"is {chunk.state}"
     later = "; what failed in it can run again when it has ended" if verb is Verb.RETRY and chunk.failed else ""
-    return f"chunk {chunk_name(chunk.number)} {standing}: nothing to {verb}{later}"
+    return f"{chunk_name(chunk.number)} {standing}: nothing to {verb}{later}"
 
 
 def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:

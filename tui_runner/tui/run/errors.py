@@ -27,6 +27,7 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.background import read
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
+from tui_runner.tui.run.chunk_rows import chunk_name
 from tui_runner.tui.run.commands import RunCommands, named, retry_confirmation
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
@@ -283,7 +284,7 @@ class Errors(RunScreen):
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
         # The screen shows the item's value on the next line, so that this line has room for the other texts.
         name = own(named_item(example.item, example.text if in_full else ""), 100)
-        return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
+        return f"{name} · {chunk_name(example.chunk)} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: FailureGroup) -> str:
         value = self._examples[self._example].text

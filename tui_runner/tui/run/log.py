@@ -44,7 +44,7 @@ KEPT = 10_000
 _WIDE = 70
 """Fewest cells of a line that shows its chunk and item. Then 30 cells are left for its text."""
 _CHUNK = 5
-"""Digits of a chunk's number, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
+"""Cells for the number of a chunk, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Fewest and most cells of an item's value, which otherwise gets a fifth of the line."""
 _SAID_SECONDS = 4.0
@@ -212,7 +212,7 @@ class Log(RunScreen):
         rows: Rows[Row] = self.query_one(Rows)
         if rows.current is not None:
             line = rows.current.line
-            where = "" if line.chunk is None else f" chunk {chunk_name(line.chunk)} {_named(line)}"
+            where = "" if line.chunk is None else f" {chunk_name(line.chunk)} {_named(line)}"
             when = f" · {dated(line.at)} {ZONE}" if line.at else ""
             self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
 
@@ -486,7 +486,7 @@ class Log(RunScreen):
         # the log, which have no time, need the room.
         if width >= _WIDE and (line.at or line.chunk is not None):
             value = _value_room(width)
-            spans.append((column("" if line.chunk is None else chunk_name(line.chunk), _CHUNK) + " ", "muted"))
+            spans.append((column("" if line.chunk is None else str(line.chunk), _CHUNK, right=True) + " ", "muted"))
             spans.append((column("" if line.item is None else own(_value(line), value + 1), value) + "  ", "accent"))
         text = own(line.text)
         found = text.lower().find(self._wanted.lower()) if self._wanted else -1
@@ -517,7 +517,7 @@ def _heading(width: int) -> Line:
     if width - 2 < _WIDE:
         return ((f"  {level}text", "muted"),)
     value = _value_room(width - 2)
-    return ((f"  {level}{column('chunk', _CHUNK)} {column('item', value)}  text", "muted"),)
+    return ((f"  {level}{column('chunk', _CHUNK, right=True)} {column('item', value)}  text", "muted"),)
 
 
 class _Paged:
