@@ -116,6 +116,16 @@ class RunCommands:
         return self.snapshot is not None and not self.snapshot.state.ended
 
     @property
+    def refusal(self) -> str:
+        """Why the run accepts no commands, as text for the user who has given one; empty if it accepts them."""
+        if self.goes_on:
+            return ""
+        snapshot = self.snapshot
+        return (
+            "the run has not begun" if snapshot is None else f"the run is {snapshot.state}: nothing to change any more"
+        )
+
+    @property
     def can_retry(self) -> bool:
         """True if the run has finished and has failed or cancelled items, which can run again."""
         snapshot = self.snapshot
@@ -290,7 +300,7 @@ AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
-    """Return a name for `chunks`: `chunk 00076`, `3 chunks`, or `2 of 3 chunks`.
+    """Return a name for `chunks`: `chunk 76`, `3 chunks`, or `2 of 3 chunks`.
 
     Args:
         chunks: the chunks on which a command has an effect.

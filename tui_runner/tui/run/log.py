@@ -47,6 +47,8 @@ _CHUNK = 5
 """Cells for the number of a chunk, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Fewest and most cells of an item's value, which otherwise gets a fifth of the line."""
+_NO_LINE = "there is no line here"
+"""Message for a key that applies to a line if none is listed."""
 _SAID_SECONDS = 4.0
 """Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
@@ -210,7 +212,9 @@ class Log(RunScreen):
     def action_open_line(self) -> None:
         """Show the line under the cursor in full in a dialog."""
         rows: Rows[Row] = self.query_one(Rows)
-        if rows.current is not None:
+        if rows.current is None:
+            self._say(_NO_LINE)
+        else:
             line = rows.current.line
             where = "" if line.chunk is None else f" {chunk_name(line.chunk)} {_named(line)}"
             when = f" · {dated(line.at)} {ZONE}" if line.at else ""
@@ -219,7 +223,9 @@ class Log(RunScreen):
     def action_copy(self) -> None:
         """Copy the line under the cursor to the clipboard."""
         rows: Rows[Row] = self.query_one(Rows)
-        if rows.current is not None:
+        if rows.current is None:
+            self._say(_NO_LINE)
+        else:
             self.copied(rows.current.line.text, "line")
 
     # --- the listed lines ----------------------------------------------------------------------------------
