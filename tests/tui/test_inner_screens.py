@@ -333,7 +333,13 @@ async def test_the_log_lists_a_level_and_above(control: FakeRunControl) -> None:
         await pilot.press("l", "v", "down", "down", "enter")
         app = await settled(pilot)
         shown = screen_text(app)
-        assert "WARNING and above" in shown and "bad" in shown and "hm" in shown and "page 49" not in shown
+        assert "WARNING and above (Esc clears)" in shown and "bad" in shown and "hm" in shown
+        assert "page 49" not in shown
+        await pilot.press("escape")
+        shown = screen_text(await settled(pilot))
+        assert isinstance(app.screen, Log) and "and above" not in shown and "page 49" in shown
+        await pilot.press("escape")
+        assert not isinstance(app.screen, Log)
 
 
 async def test_the_log_in_memory_is_bounded(control: FakeRunControl) -> None:

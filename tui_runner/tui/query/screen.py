@@ -597,7 +597,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             f"{row['figure'] or '':<22}  {' ' * (before - point_width(text)[0])}{text}"
             for row, text in zip(rows, texts, strict=True)
         ]
-        self.app.push_screen(Reader(f"column {field.name} of this result", "\n".join(lines)))
+        self.app.push_screen(Reader(f"column {field.name} of this result", "\n".join(lines), low=True))
 
     def action_go_to_row(self) -> None:
         """Ask for the number of a row, counted from 1, and move the cursor to this row."""

@@ -43,6 +43,8 @@ KEPT = 10_000
 """Most lines in memory while the screen is open, the newest ones. Earlier lines are read from the file."""
 _WIDE = 70
 """Fewest cells of a line that shows its chunk and item. Then 30 cells are left for its text."""
+_WITH_HINT = 100
+"""Fewest cells of the head with the key that removes the filter by level. Below, the messages need the room."""
 _CHUNK = 5
 """Cells for the number of a chunk, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
@@ -55,6 +57,8 @@ _ENDED = {RunState.STOPPED: "been stopped"}
 """Texts for the sentence "the run has …", for states of an ended run whose names do not fit there."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 """The log levels of Python with their numbers."""
+_EVERY_LEVEL = "DEBUG"
+"""The lowest level, which lists every line."""
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 """Roles of the log levels. Others have the role `text`."""
 
@@ -80,7 +84,7 @@ class Log(RunScreen):
         self._window: LogWindow | None = None
         """The shown part of the file, or None while the newest lines are shown."""
         self._follows = True
-        self._level = "DEBUG"
+        self._level = _EVERY_LEVEL
         self._wanted = ""
         self._only = False
         """True while only lines with the searched text are listed."""
@@ -151,19 +155,23 @@ class Log(RunScreen):
 
     def action_level(self) -> None:
         """Ask for a log level, and list only lines of this level and above."""
-        choices = [Choice(level, "everything" if level == "DEBUG" else "and above", level) for level in _LEVELS]
+        choices = [Choice(level, "everything" if level == _EVERY_LEVEL else "and above", level) for level in _LEVELS]
 
         def answered(level: object) -> None:
             if isinstance(level, str):
-                self._level, self._begins = level, False
-                row = self.query_one(Rows).current
-                if isinstance(row, StoredLine):
-                    self._read(level, self._around(row.start))
-                else:
-                    self._window = None
-                    self._list()
+                self._list_from(level)
 
         self.app.push_screen(Choose("List lines of which level?", choices, list(_LEVELS).index(self._level)), answered)
+
+    def _list_from(self, level: str) -> None:
+        """List only lines of this level and above."""
+        self._level, self._begins = level, False
+        row = self.query_one(Rows).current
+        if isinstance(row, StoredLine):
+            self._read(level, self._around(row.start))
+        else:
+            self._window = None
+            self._list()
 
     def action_search(self) -> None:
         """Ask for a text, and go to the nearest line with this text, from the cursor upwards."""
@@ -191,9 +199,11 @@ class Log(RunScreen):
         self.query_one(PaintedLines).repaint()
 
     def action_back(self) -> None:
-        """List all lines again if only those with the searched text are listed; otherwise go back to the dashboard."""
+        """Undo the first filter that is set: by the searched text, then by level. Without one, go back."""
         if self._only:
             self.action_only()
+        elif self._level != _EVERY_LEVEL:
+            self._list_from(_EVERY_LEVEL)
         else:
             super().action_back()
 
@@ -464,7 +474,8 @@ class Log(RunScreen):
             away = f"{RUN_GLYPHS[snapshot.state][0]} the run has {_ENDED.get(snapshot.state, snapshot.state)}"
         said = self._said or ("▼ following" if self._follows and not snapshot.state.ended else away)
         state = f"… reading {self._busy}" if self._busy else said
-        level = "" if self._level == "DEBUG" else f"  {self._level} and above"
+        hint = " (Esc clears)" if width >= _WITH_HINT else ""
+        level = "" if self._level == _EVERY_LEVEL else f"  {self._level} and above{hint}"
         if matches := self._match_count():
             level += f"  {'only ' if self._only else ''}{matches}"
         total = snapshot.log_lines
