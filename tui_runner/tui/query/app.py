@@ -17,7 +17,7 @@ from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.base_app import STYLES, Application
 from tui_runner.tui.dialogs.questions import Confirm
-from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query.editor import Editor
 from tui_runner.tui.query.screen import REFRESH, QueryScreen
 from tui_runner.tui.query.script_files import History
@@ -63,15 +63,17 @@ class QueryApp(Application[None]):
         unsaved: UnsavedStatements | None = None,
     ) -> None:
         found = themes or find_themes()
-        preferred = None if preferences is None else preferences.theme
-        chosen = found.preferred(preferred) if theme is None else found.named(theme)
+        remembered = None if preferences is None else preferences.state
+        preferences = preferences or Preferences(State(state_file()))
+        chosen = found.preferred(preferences.theme) if theme is None else found.named(theme)
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
         self.animation_level = "none"
-        self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
-        configured = () if preferences is None else preferences.complaints
-        self._complaints = [*configured, *found.complaints, *complaints]
+        self._keys, complaints = resolve(preferences.keymap)
+        self._complaints = [*preferences.complaints, *found.complaints, *complaints]
+        if theme is None and (mistake := found.mistake(preferences.theme, preferences.theme_from)):
+            self._complaints.insert(0, mistake)
         self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
-        self.use_themes(found, chosen, None if preferences is None else preferences.state)
+        self.use_themes(found, chosen, remembered)
         self.query_screen = QueryScreen(
             lambda: access,
             history=history or History.of_user(),
