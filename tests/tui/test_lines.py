@@ -19,7 +19,7 @@ from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import RunCurves
-from tui_runner.system.files import typed_path, without_dots
+from tui_runner.system.files import short_path, typed_path, without_dots
 from tui_runner.text.numbers import clock
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.actions.model import Place
@@ -378,6 +378,9 @@ def test_a_path_is_written_as_it_is_typed_in_the_folder_of_the_user(monkeypatch:
     monkeypatch.setenv("HOME", "/home/me")
     assert typed_path("/work/x y.duckdb", Path("/work")) == "'x y.duckdb'"
     assert typed_path("/work/-x.duckdb", Path("/work")) == "./-x.duckdb"
+    assert short_path("/work/in/shop.py:books", Path("/work")) == "in/shop.py:books"
+    for job in ("/home/shop.py:books", "shop.sites:books", "/work"):
+        assert short_path(job, Path("/work")) == job and short_path(job, None) == job
     assert typed_path("/home/me/a b/x.duckdb", Path("/work")) == "~/'a b/x.duckdb'"
     assert typed_path("/data/x y.duckdb", None) == "'/data/x y.duckdb'"
 
