@@ -297,6 +297,24 @@ def test_failed_items_come_before_attempts_where_items_ran_again() -> None:
     assert line.startswith(" ⚠ tried again:  641 × TimeoutError: slow")
 
 
+def test_a_single_error_has_the_whole_line() -> None:
+    message = "the page has no table of prices " * 9
+    one = ErrorGroup(3, "ValueError", message, final=3)
+    told = {"events": (), "reason": "", "warnings": (), "items_failed": 3, "errors_final": 3}
+
+    def line(*groups: ErrorGroup, kinds: int) -> str:
+        every = {"errors": groups, "error_groups": kinds, "failed_groups": kinds}
+        return text(EventLine().lines(replace(busy(), **told | every), 120, 1))[0]
+
+    assert line(one, kinds=1).startswith(" ⚠ failed:  3 × ValueError: the page") and len(line(one, kinds=1)) == 120
+    several = line(one, kinds=4)
+    assert several.endswith("…  and 3 more kinds") and len(several) == 120
+    short = ErrorGroup(3, "KeyError", "'a'", final=1)
+    assert "…  1 × KeyError: 'a'" in line(one, short, kinds=2), "a second one takes the room"
+    other = ErrorGroup(3, "OSError", message, final=1)
+    assert line(one, other, kinds=2).endswith("…  and 1 more kind") and len(line(one, other, kinds=2)) == 120
+
+
 def test_the_strip_has_the_errors_of_the_ledger_when_the_run_has_ended() -> None:
     groups = (ErrorGroup(641, "TimeoutError", "slow", final=641),)
     ran_again = {"errors": groups, "error_groups": 1, "errors_final": 641, "items_failed": 240, "events": ()}
