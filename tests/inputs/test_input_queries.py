@@ -85,6 +85,10 @@ def test_statement_that_is_no_query_says_so(database: Path, sql: str, message: s
     assert not Path("out.csv").exists()
 
 
+def test_a_similar_table_is_suggested(database: Path) -> None:
+    assert refusal("sql:from pagess", database=database).endswith('does not exist! Did you mean "pages"?')
+
+
 def test_a_database_that_cannot_be_read(database: Path) -> None:
     with pytest.raises(
         UserError,

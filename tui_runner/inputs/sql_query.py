@@ -149,7 +149,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
     except duckdb_reader.READ_ERRORS as error:
         folder.remove()
         said, do = about_missing_table(_said(error), connection)
-        raise UserError(said, where=_WHERE, do=plain(do)) from None
+        raise UserError(said, where=_WHERE, do=plain(do) if do else "") from None
     return QuerySource(
         text,
         "items.main.items",
