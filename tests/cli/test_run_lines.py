@@ -192,6 +192,11 @@ def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> Non
     assert ("books run 3" in line and "50.2/s" in line and "400 MB" in line) is (width >= 120)
 
 
+def test_lines_count_the_retries_that_the_budget_holds_back() -> None:
+    slow = picture(items_total=100_000, items_done=38_202, retries_over_budget=312)
+    assert "312 held by the retry budget" in live_line(slow, 100) and "312 held by the retry" in progress_line(slow)
+
+
 def test_why_a_run_waits_goes_before_the_bar() -> None:
     paused = picture(state=RunState.PAUSED, reason="disk full", trial_seconds=None)
     assert "paused: disk full" in live_line(paused, 100)

@@ -706,6 +706,13 @@ def test_chunk_that_waits_for_a_retry_counts_down(desk):
     assert told_waits(desk, waits={0: ChunkWait("", 0.9)}).wait.seconds == 1
 
 
+def test_chunk_whose_retries_the_budget_holds_back_says_so(desk):
+    desk.end(0, good=1)
+    told = told_waits(desk, waits={0: ChunkWait("", 0.0, over_budget=True)}, over_budget=12)
+    assert told.wait == Wait(WaitCause.RETRY_BUDGET)
+    assert desk.picture().retries_over_budget == 12
+
+
 def test_chunk_that_was_begun_and_waits_for_its_turn_is_queued(desk):
     desk.end(0, good=1)
     assert told_waits(desk).wait == Wait(WaitCause.QUEUED)

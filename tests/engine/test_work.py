@@ -428,6 +428,29 @@ def test_retries_beyond_the_budget_wait_until_there_is_room():
     assert len(desk.take()) == 10
 
 
+def test_queue_counts_the_due_retries_that_the_budget_holds_back_and_names_their_chunk():
+    desk = Desk(budget=RetryBudget(0.5), consumers=1)
+    desk.open(0, 30)
+    for slot in desk.slots():
+        desk.queue.retry(slot.chunk, slot.index, 0.0)
+        desk.queue.give_back(slot)
+    for _ in range(2):
+        desk.queue.release_due()
+        assert desk.queue.over_budget() == 0, "they are not due for long"
+        desk.now += 1.0
+    assert desk.queue.over_budget() == 20
+    desk.take()
+    assert desk.queue.waits() == {}, "10 of its items are executed"
+    late = Desk(budget=RetryBudget(0.0), consumers=0)
+    late.open(7, 1)
+    (slot,) = late.slots()
+    late.queue.retry(slot.chunk, slot.index, 0.0)
+    late.queue.give_back(slot)
+    late.now += 2.0
+    late.queue.release_due()
+    assert late.queue.waits() == {7: ChunkWait("", 0.0, over_budget=True)}
+
+
 def test_retries_of_a_paused_chunk_wait_for_it(desk):
     desk.open(0)
     failed = desk.slots(1)[0]

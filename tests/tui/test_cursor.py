@@ -14,6 +14,7 @@ from support.screens import commands, screen_text, settled
 from textual.app import App, ComposeResult
 from textual.events import MouseScrollDown
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState, RunState
@@ -356,3 +357,32 @@ async def test_a_cursor_that_keeps_to_its_chunk_says_so_and_how_to_follow_the_ru
         control.change(state=RunState.FINISHED)
         await settled(pilot)
         assert "follow" not in screen_text(app)
+
+
+@pytest.mark.usefixtures("rows_move_at_once")
+async def test_new_rows_below_the_screen_lengthen_the_scroll_bar_without_a_layout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chunks = [chunk(number, ChunkState.WAITING) for number in range(80)]
+    control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks[:60])))
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
+        await settled(pilot)
+        table = pilot.app.screen.query_one(ChunkTable)
+        before, laid_out = table.max_scroll_y, []
+        layout = Screen._refresh_layout
+
+        def counted(screen: Screen[None], **options: bool) -> None:
+            laid_out.append(options)
+            layout(screen, **options)
+
+        monkeypatch.setattr(Screen, "_refresh_layout", counted)
+        control.change(chunks=ChunkViews.of(chunks))
+        await settled(pilot)
+        assert not laid_out
+        assert table.max_scroll_y == before + 20
+        assert table.vertical_scrollbar.window_virtual_size == 81
+        await press(pilot, "end")
+        assert "▸ 00079" in screen_text(pilot.app)
+        control.change(chunks=ChunkViews.of(chunks[:5]))
+        await settled(pilot)
+        assert not table.show_vertical_scrollbar

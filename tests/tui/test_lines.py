@@ -160,6 +160,11 @@ def test_a_run_does_not_wait_for_a_host_while_other_items_run(fields: dict[str, 
     assert not any("all items wait" in line for line in lines)
 
 
+def test_retries_that_the_budget_holds_back_are_told() -> None:
+    line = events(120, 3, retries_over_budget=312, events=())[0].rstrip()
+    assert line.startswith(" ⚠ the retry budget holds back 312 due attempts, because many items fail; retry_budget of")
+
+
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
     why = "only paused chunks are left: resume or cancel them"
     paused = {"state": RunState.PAUSED, "reason": why, "items_per_second": 0.0, "eta_seconds": None}

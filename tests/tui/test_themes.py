@@ -22,6 +22,7 @@ from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.preferences import Preferences, State
 from tui_runner.tui.query.tab import Shown
 from tui_runner.tui.themes import DEFAULT_THEME, find_themes, load_theme, user_folder
+from tui_runner.tui.widgets.paint import RoleStyles
 
 GOOD = 'name = "mine"\n[colors]\nprimary = "#336699"\nforeground = "#eeeeee"\nbackground = "#101010"\n'
 TEXT_COLORS = (
@@ -199,6 +200,9 @@ async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: P
             if (shown := app.current_theme.background) is not None and not app.native_ansi_color:
                 assert app.screen.styles.background == Color.parse(shown)
             assert screen_text(app).strip()
+            for widget in app.screen.query(RoleStyles):
+                assert widget.base_style == widget.rich_style, "a remembered style is of another theme"
+                assert widget.role_style("bad") == widget.get_component_rich_style("paint--bad")
     assert set(find_themes(tmp_path).by_name) <= set(app.available_themes)
     if database is not None:
         app.query_screen.close()

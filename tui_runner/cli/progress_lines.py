@@ -49,6 +49,8 @@ def progress_line(snapshot: Snapshot) -> str:
         parts.append(f"{rate(snapshot.new_per_second)} new/s")
     if snapshot.items_failed:
         parts.append(f"failed {count(snapshot.items_failed)}")
+    if snapshot.retries_over_budget and snapshot.state is RunState.RUNNING:
+        parts.append(f"{count(snapshot.retries_over_budget)} held by the retry budget")
     memory = snapshot.app_rss + snapshot.workers_rss
     if memory:
         parts.append(size(memory))
@@ -91,6 +93,8 @@ def live_line(snapshot: Snapshot, width: int) -> str:
         parts.append((f"{rate(snapshot.items_per_second)}/s", 5))
     if snapshot.items_failed:
         parts.append((f"{count(snapshot.items_failed)} failed", 3))
+    if snapshot.retries_over_budget:
+        parts.append((f"{count(snapshot.retries_over_budget)} held by the retry budget", 5))
     if snapshot.is_writing:
         parts.append((f"writing {size(snapshot.buffered_bytes)}", 1))
     elif snapshot.stalled_seconds is not None:

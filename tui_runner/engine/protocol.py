@@ -281,10 +281,12 @@ class ChunkWait:
     Attributes:
         host: host that accepts no requests; empty if the items wait until their next attempts are due.
         seconds: seconds until the first item may start; infinite if unknown.
+        over_budget: True if the first item is due and the retry budget holds it back; `seconds` is 0 then.
     """
 
     host: str
     seconds: float
+    over_budget: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,7 @@ class Progress:
         held: number of items of `in_flight` that have begun and now wait for their host, by chunk. Other items are
             executed in their place.
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
+        over_budget: number of retries that are due and that the retry budget holds back.
     """
 
     worker: int
@@ -322,6 +325,7 @@ class Progress:
     rss: int = 0
     held: Mapping[int, int] = field(default_factory=dict)
     waits: Mapping[int, ChunkWait] = field(default_factory=dict)
+    over_budget: int = 0
 
     @property
     def in_flight_now(self) -> int:

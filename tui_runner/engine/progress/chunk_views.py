@@ -32,6 +32,8 @@ class WaitCause(StrEnum):
     """The user has paused the host that the chunk waits for."""
     RETRY = "retry"
     """All remaining items of the chunk have failed and wait for their next attempt."""
+    RETRY_BUDGET = "retry budget"
+    """As with `RETRY`; the next attempt is due, and the retry budget holds it back."""
     MEMORY = "for memory"
     DISK = "for disk"
     DATABASE = "for database"

@@ -48,7 +48,7 @@ class OpenChunks:
         self._meters: dict[int, ChunkMeter] = {}
         self._views: dict[int, ChunkView] = {}
         """Views of the open chunks in the last snapshot, by number."""
-        self._waits: dict[int, tuple[str, float]] = {}
+        self._waits: dict[int, tuple[str, float, bool]] = {}
         """For each waiting chunk, the host that it waits for (empty if it waits for a retry), and the end of the wait
         by the runner's clock."""
         self._pauses: tuple[Pause, ...] = ()
@@ -97,7 +97,7 @@ class OpenChunks:
         changed.update(self._meters, in_flight, self._flying, self._waits)
         self._flying = set(in_flight)
         self._waits = {
-            number: (wait.host, heard[worker] + wait.seconds)
+            number: (wait.host, heard[worker] + wait.seconds, wait.over_budget)
             for worker, each in progress.items()
             for number, wait in each.waits.items()
         }
@@ -165,7 +165,9 @@ class OpenChunks:
             if status.has(cause):
                 return reason
         if wait is not None:
-            host, due = self._redact(wait[0]), wait[1]
+            host, due, over_budget = self._redact(wait[0]), wait[1], wait[2]
+            if over_budget:
+                return Wait(WaitCause.RETRY_BUDGET)
             if wait[0] in paused_hosts:
                 return Wait(WaitCause.HOST_PAUSED, host)
             if math.isinf(due):

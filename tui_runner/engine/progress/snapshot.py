@@ -210,6 +210,7 @@ class Snapshot:
         db_bytes: bytes of the database file and its write-ahead log.
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
+        retries_over_budget: number of retries that are due and that the retry budget holds back.
         stalled_seconds: seconds since the last item ended, if they are unusually many; otherwise None.
         chunks: every chunk read so far; `chunks[i].number == i`.
         history: the last five minutes, one point per second.
@@ -281,6 +282,7 @@ class Snapshot:
     db_bytes: int = 0
     buffered_bytes: int = 0
     throttled: bool = False
+    retries_over_budget: int = 0
     stalled_seconds: float | None = None
     chunks: ChunkViews = field(default_factory=lambda: ChunkViews.of(()))
     history: tuple[Sample, ...] = ()

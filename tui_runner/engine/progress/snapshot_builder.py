@@ -442,6 +442,7 @@ class SnapshotBuilder:
             # ended are counted only by this process.
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
+            retries_over_budget=sum(progress.over_budget for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,
             history=tuple(self._history),

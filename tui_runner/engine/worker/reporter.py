@@ -217,6 +217,7 @@ class Reporter:
                 resident_bytes(),
                 Counter(chunk.number for chunk, _, slot in running if slot.held_by),
                 self._waits,
+                self._queue.over_budget(),
             )
         )
 

@@ -66,6 +66,10 @@ _FORGETTING = 1.1
 """Factor by which the estimated seconds per item may grow with each slice. The estimate follows the fastest slices: a
 slice whose thread waited for the interpreter lock took fifty times as long as its items."""
 
+_OVERDUE_SECONDS = 2.0
+"""Seconds after which a due retry counts as one that the retry budget holds back. Due retries are released several
+times a second, so that nothing else holds one for so long."""
+
 
 @dataclass(order=True, slots=True)
 class _Delayed:
@@ -77,6 +81,10 @@ class _Delayed:
     index: int = field(compare=False)
     free: bool = field(default=False, compare=False)
     """True if the attempt is not a retry and needs no budget, because a host has postponed the item."""
+
+    def is_overdue(self, now: float) -> bool:
+        """Return True if the retry budget holds the retry back at the monotonic time `now`."""
+        return self.due <= now - _OVERDUE_SECONDS and not self.free
 
 
 class WorkQueue:
@@ -721,10 +729,10 @@ class WorkQueue:
         now = self._clock()
         found: dict[int, ChunkWait] = {}
 
-        def wait(number: int, host: str, seconds: float) -> None:
+        def wait(number: int, host: str, seconds: float, *, over_budget: bool = False) -> None:
             known = found.get(number)
             if known is None or seconds < known.seconds:
-                found[number] = ChunkWait(host, max(seconds, 0.0))
+                found[number] = ChunkWait(host, max(seconds, 0.0), over_budget)
 
         with self._changed:
             executed = {slot.chunk.number for slot in self._busy if slot.index >= 0 and not slot.held_by}
@@ -743,8 +751,16 @@ class WorkQueue:
                     for number in (slot.chunk.number, *ready):
                         wait(number, slot.held_by, self.gate.cooldown(slot.held_by) or math.inf)
             for delayed in self._delayed:
-                wait(delayed.chunk.number, "", delayed.due - now)
+                wait(delayed.chunk.number, "", delayed.due - now, over_budget=delayed.is_overdue(now))
         return {number: each for number, each in found.items() if number not in executed}
+
+    def over_budget(self) -> int:
+        """Return the number of retries that are due and that the retry budget holds back."""
+        if not self._delayed:
+            return 0
+        with self._changed:
+            now = self._clock()
+            return sum(delayed.is_overdue(now) for delayed in self._delayed)
 
     def blocks(self) -> list[Block]:
         """Return the blocks of slices that are being executed, whose ended items can be reported already."""

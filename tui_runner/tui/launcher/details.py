@@ -20,7 +20,7 @@ from tui_runner.jobs.settings import Settings
 from tui_runner.system.files import with_short_home
 from tui_runner.text.messages import shortened
 from tui_runner.text.numbers import ZONE, ago, dated, plural, rate, size
-from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
+from tui_runner.tui.launcher.discovery import CURVE_PARTS, FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.fields import SETTINGS, Draft, Field
 from tui_runner.tui.launcher.rows import Samples, counts, heading, progress, share
 from tui_runner.tui.widgets.paint import Line, column, end_of, own, sparkline
@@ -36,9 +36,8 @@ _ABOUT = 3
 LOW = 30
 """Lines of the terminal below which blank lines are left out, and only one line of a docstring is shown."""
 _RUNS = 12
-"""Most runs of a database that are listed. A line below them says how many earlier ones there are."""
-_CURVE = 40
-"""Most cells of the throughput curve of a run."""
+"""Most runs of a database that are listed, so that they fit with two tables into a terminal of 24 lines. A line below
+them says how many earlier ones there are."""
 _SECRETS = "●●●●●●●●"
 
 
@@ -169,7 +168,7 @@ def run_details(
     lines = _lines(head, (*bar, (share_text, "strong")), figures)
     if left := [each for each in counts(run) if "failed" not in each]:
         lines += _lines(((" · ".join(left), "muted"),))
-    if chart := sparkline(run.curves.items, _CURVE).strip():
+    if chart := sparkline(run.curves.items, CURVE_PARTS).strip():
         lines += _lines((("items/s  ", "muted"), (chart, "chart-1"), (f"  max {rate(run.curves.most)}", "muted")))
     lines += [*_gap(height), *_lines(heading("resuming uses", width))]
     hidden = [name for name, value in record.params.items() if may_hide(value)]

@@ -30,8 +30,8 @@ _DATABASES = 20
 """Most databases that are opened, the last written first. Opening one takes up to 0.2 s on a busy machine."""
 _CURVES = 5
 """Most runs of a database whose throughput is read, the newest first. Older runs have no curve."""
-_CURVE_PARTS = 12
-"""Values in a throughput curve, as many as the list has cells for it."""
+CURVE_PARTS = 36
+"""Values in the throughput curve of a run: as many cells as the text beside the list has for it at 100 columns."""
 _OURS = "tui_runner"
 HERE = "in this folder"
 """Group of the jobs in the launcher's folder."""
@@ -380,7 +380,7 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
                 runs = Ledger(cursor).runs()
                 tables = tuple(result_tables(cursor)) if runs else ()
                 curves = {
-                    run.record.run_id: run_curves(cursor, run.record.run_id, _CURVE_PARTS) for run in runs[:_CURVES]
+                    run.record.run_id: run_curves(cursor, run.record.run_id, CURVE_PARTS) for run in runs[:_CURVES]
                 }
             seen = path.stat()
         except UserError as error:

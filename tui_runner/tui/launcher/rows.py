@@ -21,10 +21,11 @@ from tui_runner.tui.launcher.discovery import (
     FoundJob,
     FoundRun,
 )
+from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import Line, Span, cells, column, own, sparkline
 
 _SPARK = 12
-"""Most cells of the throughput curve of a run, so that it fits beside the figures in a terminal of 80 columns."""
+"""Cells of the throughput curve of a run, so that it fits beside the figures in a terminal of 80 columns."""
 _TITLES = {
     HERE: "jobs here",
     SAMPLES_HERE: "jobs in sample_jobs",
@@ -241,7 +242,12 @@ def counts(run: FoundRun) -> list[str]:
 
 def _left(run: FoundRun, now: float) -> Line:
     text = " · ".join([*counts(run), ago(now - run.last_seen)])
-    return ((f"  {text}  ", "muted"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
+    return ((f"  {text}  ", "muted"), (_spark(run), "chart-1"))
+
+
+def _spark(run: FoundRun) -> str:
+    values = [value or 0.0 for value in resampled(run.curves.items, _SPARK)]
+    return sparkline(values, _SPARK).strip()
 
 
 def _last(run: FoundRun, now: float) -> Line:
@@ -250,7 +256,7 @@ def _last(run: FoundRun, now: float) -> Line:
     ended_at = run.summary.record.ended_at
     ended = run.last_seen if ended_at is None or run.unfinished else ended_at.timestamp()
     head = f"  last: {ago(now - ended)}, {totals.done:,} done"
-    return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
+    return ((head, "muted"), *failed, ("  ", "text"), (_spark(run), "chart-1"))
 
 
 def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | None = None) -> Line:

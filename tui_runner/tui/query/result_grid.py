@@ -25,7 +25,7 @@ from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.query.cell_viewer import ColumnView, columns_of, point_width, shown_cells
-from tui_runner.tui.widgets.paint import ROLE_CLASSES, column
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, RoleStyles, column
 
 HEADING = 2
 """Lines above the rows: one with the names of the columns and one with their types."""
@@ -50,7 +50,7 @@ Order = tuple[str, bool]
 """Name of the column by which a result is sorted, and True if the highest value comes first."""
 
 
-class ResultGrid(ScrollView, can_focus=True):
+class ResultGrid(ScrollView, RoleStyles, can_focus=True):
     """A table of rows with a cursor on one cell.
 
     Args:
@@ -305,7 +305,7 @@ class ResultGrid(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Return line `y` of the visible part, from 0: a line of headings or a row."""
         # Do not use `size`, which includes the scroll bar: it would cover the mark of cut text.
-        width, base = self._view.width, self.rich_style
+        width, base = self._view.width, self.base_style
         if not self._columns:
             return Strip.blank(width, base)
         left = self.scroll_offset.x
@@ -319,7 +319,7 @@ class ResultGrid(ScrollView, can_focus=True):
             if row >= self._rows:
                 return Strip.blank(width, base)
             if self.has_focus and row == self.row:
-                base = base + Style(bgcolor=self.get_component_rich_style("grid--row").bgcolor)
+                base = base + Style(bgcolor=self.component_style("grid--row").bgcolor)
             found = self._row_texts(row)
             if found is None:
                 segments = [Segment("…", self._style("faint", base))]
@@ -346,7 +346,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return max(self._in_sight - 1, 1)
 
     def _style(self, role: str, base: Style) -> Style:
-        return self.get_component_rich_style(f"paint--{role}") + Style(bgcolor=base.bgcolor)
+        return self.role_style(role) + Style(bgcolor=base.bgcolor)
 
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
         """Return the visible part of a line.
@@ -371,9 +371,9 @@ class ResultGrid(ScrollView, can_focus=True):
                     first = start
                 style = self._style("faint" if text is None else role, base)
                 if row >= 0 and (row, number) in self._changed:
-                    style = style + self.get_component_rich_style("grid--changed")
+                    style = style + self.component_style("grid--changed")
                 if self.has_focus and row == self.row and number == self.column and row >= 0:
-                    style = self.get_component_rich_style("table--cursor")
+                    style = self.component_style("table--cursor")
                 if text is not None and view.right and row >= 0:
                     text += " " * (self._points[number][1] - point_width(text)[1])
                 shown = column("NULL" if text is None else text, room, right=view.right)

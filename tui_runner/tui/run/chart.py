@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 
 from tui_runner.engine.metrics import RATE_SECONDS
@@ -155,29 +156,62 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
         unit: formats a value of the scale.
     """
     scale = _SCALE if width >= _SCALE_FROM else 0
-    under = picture.under if scale and height - 2 >= _UNDER_FROM else None
-    rows = height - 2 - (under is not None)
     across = width - 2 - scale
     whole = across // _WHOLE_SHARE if picture.whole and across >= _WHOLE_FROM else 0
-    columns = across - whole - (whole > 0)
     span = span_of(picture.series, picture.end)
-    series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
     highest = max(_highest(picture, span), picture.newest)
     if whole:
         highest = max(highest, *map(sum, zip(*picture.whole, strict=True)))
     limit = picture.limit
-    in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
-    top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
-    limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
+    if limit is not None and not (highest > 0 and limit <= highest * _LIMIT_IN_SIGHT):
+        limit = None
+    # Without values, the top of the scale would be an arbitrary number.
+    top = nice_top(max(highest, limit or 0.0))
+    scale_end = unit(top) if highest > 0 else ""
+    # The newest value changes with each snapshot, the points once a second. Only the top edge shows the former, so that
+    # the other lines, which take far more time, are drawn once a second.
+    points = replace(picture, title="", now="", limit=limit, most=0.0, newest=0.0)
+    edge = _top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)
+    return [edge, *_below_top_edge(points, width, height, unit, top, scale_end, whole, span)]
+
+
+@lru_cache(maxsize=4)  # two graphs, each of which may have two sizes on one screen
+def _below_top_edge(
+    picture: Picture,
+    width: int,
+    height: int,
+    unit: Callable[[float], str],
+    top: float,
+    scale_end: str,
+    whole: int,
+    span: float,
+) -> tuple[Line, ...]:
+    """Return the lines of a graph below its top edge.
+
+    Args:
+        picture: the content; its limit is None unless the limit is drawn.
+        width: cells of a line.
+        height: number of lines, with the top edge.
+        unit: formats a value.
+        top: the value at the top of the scale.
+        scale_end: `top` as text; empty if the graph has no values.
+        whole: cells of the whole run at the left; 0 if the graph shows only the last minutes.
+        span: seconds of the last minutes.
+    """
+    scale = _SCALE if width >= _SCALE_FROM else 0
+    under = picture.under if scale and height - 2 >= _UNDER_FROM else None
+    rows = height - 2 - (under is not None)
+    columns = width - 2 - scale - whole - (whole > 0)
+    series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
+    limit_row = None if picture.limit is None else rows - 1 - min(int(picture.limit / top * rows), rows - 1)
     marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
     before = (
         stacked([resampled(values, whole * DOTS_ACROSS) for values in picture.whole], top, rows)
         if whole
         else [[]] * rows
     )
-    lines = [_top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)]
-    # Without values, the top of the scale would be an arbitrary number. The other label, 0, has no decimals.
-    scale_end = _ZERO_DECIMALS.sub("", unit(top)) if highest > 0 else ""
+    lines: list[Line] = []
+    scale_end = _ZERO_DECIMALS.sub("", scale_end)  # the other label, 0, has no decimals either
     shades = [_SHADES[row * len(_SHADES) // rows] for row in range(rows)]
     for number, row in enumerate(stacked(series, top, rows)):
         label = scale_end if number == 0 else "0" if number == rows - 1 else ""
@@ -207,7 +241,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
         )
         bottom = f" {under.name}, max {unit(picture.under_most or max([*earlier, *values], default=0.0))} "
     lines.append((("└", "faint"), (bottom, "muted"), ("─" * (width - 2 - len(bottom)) + "┘", "faint")))
-    return lines
+    return tuple(lines)
 
 
 def _highest(picture: Picture, span: float) -> float:

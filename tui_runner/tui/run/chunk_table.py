@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -28,13 +26,13 @@ from tui_runner.tui.run.chunk_rows import (
     row,
     usual,
 )
-from tui_runner.tui.widgets.paint import ROLE_CLASSES, merged
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, RoleStyles
 
 _HEADING = 1
 """Lines of the heading above the rows, which does not scroll."""
 
 
-class ChunkTable(ScrollView):
+class ChunkTable(ScrollView, RoleStyles):
     """A table of chunks with a cursor and marks. It has no widgets for its rows, so it may have any number of them.
 
     At first the cursor follows the run: it stays in the first row, where the running chunks are. After the user has
@@ -221,17 +219,17 @@ class ChunkTable(ScrollView):
     def render_line(self, y: int) -> Strip:
         """Return line `y` of the visible part, from 0: the heading or a row."""
         width = self.size.width
-        base = self.rich_style
+        base = self.base_style
         if y < _HEADING:
-            return self._strip(heading(self._columns, self.sorted_by, reverse=self.highest_first), width, base)
+            return self.strip(heading(self._columns, self.sorted_by, reverse=self.highest_first), width, base)
         place = self.scroll_offset.y + y - _HEADING
         if place >= len(self._order):
             return Strip.blank(width, base)
         chunk = self._order.at(place)
         cursor = chunk.number == self._cursor
-        style = self.get_component_rich_style("table--cursor") if cursor else base
+        style = self.component_style("table--cursor") if cursor else base
         line = row(chunk, self._columns, cursor=cursor, marked=chunk.number in self.marked)
-        return self._strip(line, width, style)
+        return self.strip(line, width, style)
 
     def on_resize(self) -> None:
         """Choose the columns that fit into the new width, and keep the cursor visible."""
@@ -300,17 +298,17 @@ class ChunkTable(ScrollView):
         self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._rows_in_sight), animate=False)
 
     def _fit(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._order) + _HEADING)
+        old, size = self.virtual_size, Size(self.size.width, len(self._order) + _HEADING)
+        if self.show_vertical_scrollbar and size.width == old.width and size.height >= old.height:
+            # With a scroll bar already, more rows move nothing on the screen. A new `virtual_size` would make Textual
+            # lay out the whole screen, which takes 12 ms, with each snapshot that has new chunks.
+            self.set_reactive(ChunkTable.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+        else:
+            self.virtual_size = size
 
     def _refresh_rows(self, places: list[int]) -> None:
         top = self.scroll_offset.y
         lines = {place - top for place in places if 0 <= place - top < self._rows_in_sight}
         if lines:
             self.refresh(*(Region(0, line + _HEADING, self.size.width, 1) for line in sorted(lines)))
-
-    def _strip(self, line: tuple[tuple[str, str], ...], width: int, style: Style) -> Strip:
-        back = Style(bgcolor=style.bgcolor)
-        segments = [
-            Segment(text, self.get_component_rich_style(f"paint--{role}") + back) for text, role in merged(line)
-        ]
-        return Strip(segments).adjust_cell_length(width, style)

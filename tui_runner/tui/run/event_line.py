@@ -239,7 +239,8 @@ def _is_fresh(snapshot: Snapshot) -> bool:
 def _told(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
     """Return lines about the run's state.
 
-    They are its reason, the hosts that the user has paused, the hosts that all items wait for, and all warnings.
+    They are its reason, the hosts that the user has paused, the hosts that all items wait for, the retries that the
+    budget holds back, and all warnings.
     """
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
@@ -252,6 +253,9 @@ def _told(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
         told.append((paused, f"you have paused {hosts[0]}{more}: {keys.resume} resumes", paused_role))
     if held := _held(snapshot):
         told.append((WARNING, f"{held}; {keys.screen} shows the hosts" if keys.screen else held, "warn"))
+    if (late := snapshot.retries_over_budget) and snapshot.state is RunState.RUNNING:
+        held_back = f"the retry budget holds back {short_plural(late, 'due attempt')}, because many items fail"
+        told.append((WARNING, f"{held_back}; retry_budget of @job sets it", "warn"))
     told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)

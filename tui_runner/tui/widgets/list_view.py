@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -14,7 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
-from tui_runner.tui.widgets.paint import ROLE_CLASSES, Line, cells, fitted, merged
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, Line, RoleStyles, cells, fitted
 
 T = TypeVar("T")
 
@@ -22,7 +20,7 @@ Draw = Callable[[T, int], Line]
 """A function that returns the line of a row, in at most the given number of cells."""
 
 
-class Rows(ScrollView, Generic[T]):
+class Rows(ScrollView, RoleStyles, Generic[T]):
     """A list of rows of any type. The view and the cursor move together, so that the cursor is always visible.
 
     Args:
@@ -144,25 +142,25 @@ class Rows(ScrollView, Generic[T]):
     def render_line(self, y: int) -> Strip:
         """Return line `y` of the visible part, from 0: the heading or a row."""
         # Leave the last cell to the scroll bar.
-        width, base = self.size.width - self.scrollbar_size_vertical, self.rich_style
+        width, base = self.size.width - self.scrollbar_size_vertical, self.base_style
         if y < self._above and self._heading is not None:
-            return self._strip(fitted(self._heading(width), width), width, base)
+            return self.strip(fitted(self._heading(width), width), width, base)
         if not self._rows and self._nothing is not None and y - self._above == self._in_sight // 2:
             text = fitted(((self._nothing(), "muted"),), width)
-            return self._strip(((" " * ((width - cells(text)) // 2), "muted"), *text), width, base)
+            return self.strip(((" " * ((width - cells(text)) // 2), "muted"), *text), width, base)
         place = self.scroll_offset.y + y - self._above
         if self._foot is not None and y - self._above >= self._in_sight:
             hidden = self._foot(self._rows[self.scroll_offset.y + self._in_sight :])
-            return self._strip(fitted(((f"  {hidden}", "muted"),), width), width, base)
+            return self.strip(fitted(((f"  {hidden}", "muted"),), width), width, base)
         if place >= len(self._rows):
             return Strip.blank(width, base)
         here = place == self.place
-        style = self.get_component_rich_style("table--cursor") if here else base
+        style = self.component_style("table--cursor") if here else base
         room = width - 2 if self._has_cursor else width
         line = fitted(self._draw(self._rows[place], room), room)
         if self._has_cursor:
             line = (("▸ " if here else "  ", "accent"), *line)
-        return self._strip(line, width, style)
+        return self.strip(line, width, style)
 
     def on_resize(self) -> None:
         """Fit the rows into the new size."""
@@ -231,10 +229,3 @@ class Rows(ScrollView, Generic[T]):
                     return at
                 at += step
         return place
-
-    def _strip(self, line: Line, width: int, style: Style) -> Strip:
-        back = Style(bgcolor=style.bgcolor)
-        segments = [
-            Segment(text, self.get_component_rich_style(f"paint--{role}") + back) for text, role in merged(line)
-        ]
-        return Strip(segments).adjust_cell_length(width, style)
