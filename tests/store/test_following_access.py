@@ -99,6 +99,24 @@ def test_the_file_is_open_only_while_a_statement_needs_it(path: Path) -> None:
     assert rows.closed and access._access is None
 
 
+def test_a_file_that_nobody_has_written_to_is_unchanged(path: Path) -> None:
+    with run_of_another_process(path, 3):
+        access = FollowingAccess(path)
+        assert not access.is_unchanged()
+    assert not access.is_unchanged()
+    assert count(access) == 50_000 and access.is_unchanged()
+    assert count(access) == 50_000 and access.is_unchanged()
+    with access.console() as console:
+        rows = console.query("FROM x")
+        assert not access.is_unchanged()
+        rows.close()
+    assert access.is_unchanged()
+    with Database.open(path) as database, database.opened_cursor() as cursor:
+        cursor.execute("CREATE TABLE y (i INT)")
+        assert not access.is_unchanged(), "the table is in the log of the file"
+    assert not access.is_unchanged()
+
+
 def test_write_mode_keeps_the_file(path: Path) -> None:
     access = FollowingAccess(path)
     with access.console() as console:

@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
+from tui_runner.store.file_check import WRITE_AHEAD_LOGS, companion
 from tui_runner.store.lock import DatabaseInUse, LockRecord
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import TooManyQueries
@@ -79,6 +80,10 @@ class Access(ABC):
     def news(self) -> str:
         """Return one line for users if another process has the database since the last call; an empty text if not."""
         return ""
+
+    def is_unchanged(self) -> bool:
+        """Return True if nothing in the database can have changed since this process closed its file."""
+        return False
 
     @abstractmethod
     def close(self) -> None:
@@ -179,6 +184,8 @@ class FollowingAccess(Access):
         self._owner: LockRecord | None = None
         """The other process that executed the last statement; None if this process did."""
         self._news = ""
+        self._left: tuple[tuple[int, int] | None, ...] | None = None
+        """Sizes and times of the files when this process closed them last; None before that."""
         self.describe, self.read_only, self._can_write = path.name, "", False
         self.lease(new=True).end()
         self._news = ""
@@ -196,6 +203,23 @@ class FollowingAccess(Access):
         """Return one line for users if another process has the database since the last call; an empty text if not."""
         news, self._news = self._news, ""
         return news
+
+    def is_unchanged(self) -> bool:
+        """Return True if no process has written to the file since the last lease, for which this process opened it."""
+        with self._guard:
+            return self._access is None and self._left is not None and self._left == self._files()
+
+    def _files(self) -> tuple[tuple[int, int] | None, ...]:
+        """Return the size and the time of change of the file and of its log; None for a file that is missing."""
+        found: list[tuple[int, int] | None] = []
+        for path in (self.path, companion(self.path.resolve(), WRITE_AHEAD_LOGS[0])):
+            try:
+                status = path.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_size, status.st_mtime_ns))
+        return tuple(found)
 
     def lease(self, *, new: bool = False) -> Lease:
         """Open the database, or find the process that has it open. End the lease when its statement has ended. Blocks.
@@ -222,6 +246,7 @@ class FollowingAccess(Access):
             if not self._leases and isinstance(self._access, LocalAccess):
                 self._access.close()
                 self._access = None
+                self._left = self._files()
 
     def _note(self, access: LocalAccess | RemoteAccess) -> None:
         owner = access.record if isinstance(access, RemoteAccess) else None

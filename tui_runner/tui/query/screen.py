@@ -301,6 +301,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         console = self._catalog_console
         if console is None or self._catalog_busy or not self.is_current:
             return
+        if self._tables and self._live is None and self._access is not None and self._access.is_unchanged():
+            return  # do not open the file every few seconds for hours
         self._catalog_busy = True
         try:
             self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
