@@ -105,7 +105,13 @@ def test_items_that_are_executed_are_reported_before_those_that_wait_for_a_host(
         for index in range(40)
     ]
     queue: Any = SimpleNamespace(
-        in_flight=lambda: found, consumers=40, throttled=False, has_waiting=False, waits=dict, extend_deadlines=None
+        in_flight=lambda: found,
+        consumers=40,
+        throttled=False,
+        has_waiting=False,
+        waits=dict,
+        extend_deadlines=None,
+        over_budget=lambda: 0,
     )
     pool: Any = SimpleNamespace(stuck=lambda: 0)
     log: Any = None
