@@ -204,6 +204,31 @@ def test_workers_wait_for_a_host_and_the_run_is_held_until_there_is_one() -> Non
     backend.close()
 
 
+def test_orders_for_a_worker_that_waits_for_a_host_are_sent_when_it_starts() -> None:
+    got: list[Any] = []
+
+    def deliver(message: Any) -> None:
+        got.append(message)
+        if isinstance(message, Release):  # the runner may react before the worker starts on the new host
+            backend.send(1, Pause(8))
+
+    backend = RemoteBackend(deliver)
+    backend.start_worker(config(1))
+    backend.start_worker(config(2))
+    backend.send(1, Pause(7))
+    backend.send(2, Pause(6))
+    backend.kill_worker(2)
+    assert losses(got) == [WorkerLost(2, "no machine was available for it", blame=False)]
+    backend.add(Courier())
+    backend.send(1, Pause(9))
+    eventually(lambda: len(of_worker(got, 1)) == 4, "the orders")
+    first, *lines = of_worker(got, 1)
+    assert first == Ready(1, 1, "there")
+    assert [line.text for each in lines for line in each.lines] == ["7", "8", "9"]
+    assert not of_worker(got, 2)[1:]
+    backend.close()
+
+
 def test_a_host_that_joins_takes_a_worker_from_a_fuller_one() -> None:
     got: list[Any] = []
     backend = RemoteBackend(got.append)

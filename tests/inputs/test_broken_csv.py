@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.input_files import cut, read, refusal, written
 
 from tui_runner.inputs import open_source
-from tui_runner.inputs.csv_text import MendedText
+from tui_runner.inputs.csv_text import RepairedText
 from tui_runner.text.items import Refused
 
 
@@ -85,21 +85,21 @@ _FIELD = st.text(st.sampled_from('ab",\n '), max_size=4)
     block=st.integers(1, 40),
     ended=st.booleans(),
 )
-def test_mended_text_has_the_rows_of_pythons_csv_parser(rows: list[list[str]], block: int, ended: bool) -> None:
+def test_repaired_text_has_the_rows_of_pythons_csv_parser(rows: list[list[str]], block: int, ended: bool) -> None:
     lines = [",".join('"' + field.replace('"', '""') + '"' for field in row) for row in [["x", "y"], *rows]]
     text = ("\n".join(lines) + "\n" * ended).encode()
-    mended = MendedText((text[start : start + block] for start in range(0, len(text), block)), ",", 2, True, 1_000)
-    found = list(csv.reader(io.StringIO(b"".join(mended).decode(), newline="")))
+    repaired = RepairedText((text[start : start + block] for start in range(0, len(text), block)), ",", 2, True, 1_000)
+    found = list(csv.reader(io.StringIO(b"".join(repaired).decode(), newline="")))
     assert found == [["x", "y"], *(row if len(row) == 2 else ["", ""] for row in rows)]
     first_lines = [1 + "\n".join(lines[:number]).count("\n") + 1 for number in range(1, len(lines))]
-    assert list(mended.broken) == [
+    assert list(repaired.broken) == [
         (number, first_lines[number], len(row)) for number, row in enumerate(rows) if len(row) != 2
     ]
-    assert mended.rows == len(rows)
+    assert repaired.rows == len(rows)
 
 
-def test_mended_text_passes_on_quotes_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repaired_text_passes_on_quotes_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     text = b'a,b\n1\n"2"x,"3\n' + b"4,5\n" * 100
-    mended = MendedText([text], ",", 2, True, 50)
-    assert b"".join(mended) == text.replace(b"\n1\n", b"\n,\n")
-    assert [broken.line for broken in mended.broken] == [2]
+    repaired = RepairedText([text], ",", 2, True, 50)
+    assert b"".join(repaired) == text.replace(b"\n1\n", b"\n,\n")
+    assert [broken.line for broken in repaired.broken] == [2]

@@ -47,21 +47,21 @@ def test_an_empty_result_has_no_page(console: Console) -> None:
 
 
 def test_pages_that_left_memory_come_back(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages_module, "_KEPT_PAGES", 2)
+    monkeypatch.setattr(pages_module, "_PAGES_IN_MEMORY", 2)
     pages = Pages(console.query("SELECT range AS a FROM range(10_000)"), page_rows=100)
     assert pages.page(50) is not None
-    assert len(pages._kept) == 2
+    assert len(pages._in_memory) == 2
     for page in (0, 50, 17, 49, 0, 51, 16):
         assert numbers(pages, page) == list(range(page * 100, page * 100 + 100))
-        assert len(pages._kept) <= 2
+        assert len(pages._in_memory) <= 2
     pages.close()
 
 
 def test_wide_pages_leave_memory_by_their_size(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages_module, "_KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr(pages_module, "_BYTES_IN_MEMORY", 1 << 20)
     pages = Pages(console.query("SELECT repeat('x', 100_000) AS a FROM range(100)"), page_rows=10)
     assert pages.page(9) is not None
-    assert sum(page.nbytes for page in pages._kept.values()) <= (2 << 20) + 4096
+    assert sum(page.nbytes for page in pages._in_memory.values()) <= (2 << 20) + 4096
     pages.close()
 
 
@@ -124,7 +124,7 @@ def test_closing_ends_calls_that_wait_for_a_page(console: Console, database: Dat
 
 
 def test_the_file_has_a_bound(console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pages_module, "_KEPT_PAGES", 1)
+    monkeypatch.setattr(pages_module, "_PAGES_IN_MEMORY", 1)
     monkeypatch.setattr(pages_module, "_FILE_BYTES", 1 << 20)
     pages = Pages(console.query("SELECT hash(range) AS a FROM range(1_000_000)"))
     with pytest.raises(UserError, match="too large to page through"):

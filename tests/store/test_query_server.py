@@ -269,7 +269,7 @@ def test_a_client_that_reads_nothing_is_not_cut_off_for_the_progress(database: D
                 lambda: [each for each in list(server._conversations) if each._watcher.ident], "the statement"
             )
             # Three times as long as it may take over one frame.
-            eventually(lambda: time.monotonic() - talking._told_at > 0.3, "that there is no room for more progress")
+            eventually(lambda: time.monotonic() - talking._sent_at > 0.3, "that there is no room for more progress")
             assert len(client.recv(1 << 20)) > 200
             assert talking in server._conversations and database._cursors
     server.close()

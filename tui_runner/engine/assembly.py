@@ -68,7 +68,8 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: the input is broken, there is no run to resume, or the memory limit is too low.
+        UserError: the input is broken, there is no run to resume, the memory limit is too low, a parameter cannot be
+            sent to workers, or the cluster is not usable.
     """
     # Count the items first, because that reads the input. If the input is broken, no database must be created.
     with redacted_errors(Redaction.of(plan.params)):

@@ -58,7 +58,7 @@ class RunControl(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start the run. Call it once. Returns before the first item runs."""
+        """Start the run in a thread of its own, and return at once. Call it once."""
 
     @abstractmethod
     def snapshot(self) -> Snapshot:

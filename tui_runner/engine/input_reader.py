@@ -34,7 +34,7 @@ from tui_runner.text.redaction import redact
 
 _KEPT_BYTES = 64 << 20
 """Most bytes of failed items that are kept in memory, so that the user can retry them during the run. Failed items
-beyond that can be retried only with `tui-runner retry`, which reads the input again."""
+beyond that can be retried only with `tui-runner retry`, which takes them from the ledger or reads the input again."""
 
 
 class PendingItems:
@@ -50,7 +50,10 @@ class PendingItems:
         self._kept_bytes = 0
 
     def handle(self, message: ItemsRead | ResultBatch | ChunkEnded | RunAgain, now: float) -> Iterable[ChunkRead]:
-        """Store the items of a chunk before the scheduler learns of the chunk. Drop them when the chunk has ended."""
+        """Store the items of a chunk before the scheduler learns of the chunk. Drop them when the chunk has ended.
+
+        The values of failed items are kept until their chunk ends without failures.
+        """
         match message:
             case ItemsRead(chunk, pending, rows, known):
                 if pending:
@@ -83,11 +86,11 @@ class PendingItems:
 
         From now on, the chunk consists of these items only.
         """
-        kept = self._failed.get(number, {})
-        not_kept = Refused("LookupError", _NOT_KEPT)
-        packed = pack_again(kept.get(place, not_kept) for place in positions)
+        values = self._failed.get(number, {})
+        dropped = Refused("LookupError", _NOT_KEPT)
+        packed = pack_again(values.get(place, dropped) for place in positions)
         self._chunks[number] = InputChunk(number, array("q", positions), packed)
-        self._kept_bytes -= sum(len(kept.pop(place, b"")) for place in positions)
+        self._kept_bytes -= sum(len(values.pop(place, b"")) for place in positions)
 
     def order(self, send: SendChunk) -> OpenChunk:
         """Return the order that opens a chunk in a worker with the items that `send` names."""
@@ -137,7 +140,10 @@ class InputReader:
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | Committed | EndRun, now: float) -> Iterable[Tell]:
-        """Pass requests for chunks to the reading thread. When the run has finished, return the cutter's warnings."""
+        """Pass requests for chunks to the reading thread, and commits to the cutter.
+
+        When the run has finished, return the cutter's warnings.
+        """
         match message:
             case ReadChunks():
                 self._wanted.put(message)

@@ -77,7 +77,7 @@ class FailureLimit:
         return cls(count=count)
 
     def exceeded(self, failed: int, finished: int) -> bool:
-        """Return True if `failed` of `finished` items exceed the limit."""
+        """Return True if `failed` of `finished` items exceed the limit; a share only after `_SHARE_GROUND` items."""
         if self.count is not None:
             return failed > self.count
         share = 0.0 if self.share is None else self.share

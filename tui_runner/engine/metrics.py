@@ -177,10 +177,10 @@ class ErrorCounts:
         self._differ.update(group for group, text in examples.items() if self._examples.get(group, text) != text)
         self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
-            kept = self.largest(self._limit)
-            self._counts = Counter({group: count for group, count, _ in kept})
-            self._final = Counter({group: final for group, _, final in kept})
-            self._examples = {group: self.example(group) for group, _, _ in kept}
+            top = self.largest(self._limit)
+            self._counts = Counter({group: count for group, count, _ in top})
+            self._final = Counter({group: final for group, _, final in top})
+            self._examples = {group: self.example(group) for group, _, _ in top}
             self._differ &= self._examples.keys()
 
     @property

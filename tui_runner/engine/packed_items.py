@@ -13,7 +13,7 @@ _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple}
 
 
 def pack(values: Sequence[object]) -> bytes:
-    """Return items pickled for `OpenChunk.values`. An item that cannot be unpickled again becomes `Refused`."""
+    """Return items pickled for `OpenChunk.values`. An item that cannot be pickled and unpickled becomes `Refused`."""
     with no_exit_at_once():
         try:
             packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)

@@ -257,7 +257,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """The job does not load, or its `setup` raised. So this worker cannot run the job, and no other worker could."""
+    """The worker cannot run the job, and other workers could not either.
+
+    For example, the job does not load, its `setup` raised, or items cannot be unpickled in a worker.
+    """
 
     worker: int
     message: str
@@ -291,7 +294,7 @@ class ChunkWait:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The state of a worker, reported several times a second.
+    """The state of a worker, reported several times a second while it executes items, and every two seconds otherwise.
 
     Attributes:
         worker: number of the worker.
@@ -310,7 +313,7 @@ class Progress:
         held: number of items of `in_flight` that have begun and now wait for their host, by chunk. Other items are
             executed in their place.
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
-        over_budget: number of retries that are due and that the retry budget holds back.
+        over_budget: number of retries that are overdue because the retry budget holds them back.
     """
 
     worker: int
@@ -424,7 +427,7 @@ class ResultBatch:
         cancelled: number of items in `ended` that were cancelled, by chunk.
         examples: first line of the newest message of each group in `error_groups`.
         out_of_attempts: positions of the items of `failed` whose last error was transient, by chunk.
-        values: pickled items whose last attempt failed, by position, up to `MAX_KEPT_VALUE` bytes each.
+        values: pickled items of `failed`, by position, without those of more than `MAX_KEPT_VALUE` bytes.
         by_host: the failures in `trials` that a host has caused, by host.
         added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
         begun: seconds since the first attempt of a chunk started, by chunk, for chunks without an earlier report. It
@@ -494,7 +497,7 @@ class ChunkFinished:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines that the job printed or logged.
+    """Lines that the job printed or logged, or events of the run on their way to the log.
 
     `dropped` is the number of lines that were discarded before them, because the job wrote too many. `worker` is None
     for lines of the tui-runner process, which is where the job's code makes its items.
@@ -507,7 +510,7 @@ class LogLines:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFull:
-    """The worker uses more memory than it may, although it has nothing in flight.
+    """The worker uses more memory than it may, although nothing is in flight or the items in flight do not end soon.
 
     It starts no more items and has to be replaced.
     """
@@ -532,7 +535,7 @@ class WorkerLost:
         worker: number of the worker.
         reason: description of the worker's end; empty for exit code 0.
         in_flight: number of the attempt of each item that the worker was executing, by position.
-        blame: False if no item can be the cause, because the worker's machine was lost.
+        blame: False if no item can be the cause, because the worker's machine was lost, or none was found for it.
     """
 
     worker: int

@@ -262,7 +262,7 @@ def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
 
 def _host_record(row: HostRow, now: float, at: datetime, redact: Callable[[str], str]) -> HostRecord:
     """Return the ledger row of a host, with times of the monotonic clock converted to dates."""
-    held = row.cooldown_until > now
+    is_cooling = row.cooldown_until > now
     return HostRecord(
         host=redact(row.host),
         done=row.done,
@@ -270,7 +270,7 @@ def _host_record(row: HostRow, now: float, at: datetime, redact: Callable[[str],
         refused=row.refused,
         seconds=row.seconds,
         delay_seconds=row.delay,
-        cooldown_until=at + timedelta(seconds=row.cooldown_until - now) if held else None,
+        cooldown_until=at + timedelta(seconds=row.cooldown_until - now) if is_cooling else None,
         p50_seconds=row.latencies.percentile(0.5),
         p95_seconds=row.latencies.percentile(0.95),
         statuses={str(status or NO_ANSWER): number for status, number in row.statuses.items()},

@@ -116,7 +116,10 @@ class MemoryShares:
 
 
 def _at_this_host(config: WorkerConfig, bundle: Bundle | None, share: int | None) -> WorkerConfig:
-    """Return a worker's configuration with this machine's copy of the job and its memory limit."""
+    """Return a worker's configuration with this machine's copy of the job, if it was sent, and its memory limit.
+
+    The memory limit is `share`, unless the run's own limit is lower.
+    """
     if share is not None:
         config = replace(config, max_memory=share if config.max_memory is None else min(share, config.max_memory))
     if bundle is None:
@@ -135,7 +138,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with_parent() -> None:
-    """Make the kernel kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
+    """Make Linux kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # this process leads a session already
         os.setsid()

@@ -192,7 +192,10 @@ class Runner(RunControl):
             self._parts.opened.database.note_pause(pause)
 
     def _take(self, message: Any) -> None:
-        """Handle a message from another thread, unless its worker or the run has ended meanwhile."""
+        """Handle a message from another thread. Ignore it if its worker has ended meanwhile, or if it comes too late.
+
+        After the end of the run, only `_TAKEN_AFTER_THE_END` are handled; after an error, no further `WriteFailed`.
+        """
         kind = type(message)
         of_worker = kind in _REPORTS and message.worker is not None
         if of_worker and self._parts.scheduler.workers.get(message.worker) is None:

@@ -17,7 +17,7 @@ state is derived:
   | `MEMORY` | memory reaches its limit             | memory has fallen                                          |
   | `DISK`   | a flush finds the disk full          | a later flush succeeds, perhaps after the last worker ends |
   | `OUTAGE` | the circuit breaker opens            | a trial succeeds, or the user resumes or pauses the run    |
-  | `HOSTS` | a cluster has no host process left | a host process joins |
+  | `HOSTS`  | a cluster has no host process left   | a host process joins                                       |
 
 * its *ending*: the final state and its reason, once they are decided.
 
@@ -40,7 +40,7 @@ class ChunkState(StrEnum):
     RUNNING = "running"
     """Sent to a worker."""
     PAUSED = "paused"
-    """Starts no new item until it is resumed; items in flight finish."""
+    """Starts no new item until it is resumed; items in flight finish. Also a cancelled chunk that no worker has."""
     DONE = "done"
     """Every item succeeded."""
     FAILED = "failed"
@@ -65,7 +65,8 @@ class RunState(StrEnum):
     """Ended before its last item; can be resumed."""
     FINISHED = "finished"
     FAILED = "failed"
-    """Ended because a limit was reached, the job could not start, or the database was lost."""
+    """Ended by an error, for example because a limit was reached, the job could not start, the input could not be read,
+    or the database was lost."""
 
     @property
     def ended(self) -> bool:

@@ -61,7 +61,10 @@ def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
 
 
 def _alone(plan: RunPlan, database: Path) -> RunPlan:
-    """Return a copy of the plan that runs in one thread of this process, without retries or limits, into `database`."""
+    """Return a copy of the plan that runs in one thread of this process, into `database`.
+
+    It has no retries, and no limits on the rate and on failures.
+    """
     settings = replace(
         plan.settings, backend="inline", threads=1, workers=1, open_chunks=1, retries=0, rate=None, max_failures=None,
         grace=0.0,

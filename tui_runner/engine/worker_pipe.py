@@ -43,8 +43,8 @@ def receive_message(connection: Connection) -> Any:
     """Wait for a message and return it. Not thread-safe.
 
     Raises:
-        EOFError: the sender has closed the pipe.
-        OSError: the pipe broke within a message.
+        EOFError: the sender has closed the pipe, perhaps within a message.
+        OSError: the pipe cannot be read, for example because this process has closed it.
     """
     (count,) = _SIZE.unpack(_received(connection, _SIZE.size))
     sizes = [size for (size,) in _SIZE.iter_unpack(_received(connection, count * _SIZE.size))]

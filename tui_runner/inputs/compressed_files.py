@@ -204,7 +204,7 @@ class PipedFile:
         row.
 
         Raises:
-            UserError: the file cannot be read to its end.
+            UserError: the file cannot be read to its end, or iterating over `slices` raises it.
         """
         try:
             for part in slices:

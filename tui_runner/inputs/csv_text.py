@@ -23,7 +23,7 @@ class WrongFields(NamedTuple):
     """A row with a wrong number of fields.
 
     Attributes:
-        row: number of the row in the file, from 0, without the heading.
+        row: number of the row in the file, from 0. The heading and blank lines are not counted.
         line: number of the line in which the row begins, from 1.
         fields: number of fields that the row has.
     """
@@ -38,7 +38,7 @@ def fields_reason(fields: int, columns: int) -> str:
     return f"the row has {plural(fields, 'field')} where the first line has {columns:,}"
 
 
-class MendedText:
+class RepairedText:
     r"""The text of a file, with a row of empty fields in place of each row with a wrong number of fields.
 
     Args:
@@ -50,7 +50,7 @@ class MendedText:
 
     Attributes:
         broken: the rows replaced in the blocks yielded so far, in order. The reader removes rows that it has processed.
-        rows: number of rows in the blocks yielded so far, including broken ones.
+        rows: number of rows in the blocks yielded so far, including broken ones, without the heading and blank lines.
     """
 
     def __init__(self, blocks: Iterable[bytes], delimiter: str, columns: int, header: bool, max_bytes: int) -> None:
@@ -74,35 +74,35 @@ class MendedText:
         return 2 * len(self.broken) > self.rows
 
     def __iter__(self) -> Iterator[bytes]:
-        held, least, line, is_heading = b"", 0, 1, self._header
+        rest, least, line, is_heading = b"", 0, 1, self._header
         for block, is_last in self._ended_blocks():
-            held += block
-            if len(held) < least and len(held) <= self._max_bytes and not is_last:
+            rest += block
+            if len(rest) < least and len(rest) <= self._max_bytes and not is_last:
                 continue
             parts: list[bytes] = []
             start = end = 0
-            while row := self._whole.match(held, end) or self._any.match(held, end):
+            while row := self._whole.match(rest, end) or self._any.match(rest, end):
                 text = row[0]
                 if text != b"\n" and not is_heading:  # DuckDB skips blank lines
                     if row.re is self._any:
                         self.broken.append(WrongFields(self.rows, line, len(self._field.findall(text))))
-                        parts += (held[start:end], self._empty)
+                        parts += (rest[start:end], self._empty)
                         start = row.end()
                     self.rows += 1
                 is_heading = False
                 line += text.count(b"\n")
                 end = row.end()
-            parts.append(held[start:end])
-            held = held[end:]
+            parts.append(rest[start:end])
+            rest = rest[end:]
             yield b"".join(parts)
             # If a block has no whole row, search again only when the text has doubled. Searching after each block would
             # take quadratic time.
-            least = 0 if end else 2 * len(held)
+            least = 0 if end else 2 * len(rest)
             # DuckDB refuses a row of this size. The cause may be a missing quote, so the search for its end stops here.
-            if len(held) > self._max_bytes:
-                yield held
-                held, least = b"", 0
-        yield held
+            if len(rest) > self._max_bytes:
+                yield rest
+                rest, least = b"", 0
+        yield rest
 
     def _ended_blocks(self) -> Iterator[tuple[bytes, bool]]:
         r"""Yield each block with True if it is the last one. The text has no byte order mark and ends with `\n`."""
@@ -124,32 +124,32 @@ def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[by
     begins = re.escape(delimiter.encode())
     # A quote that does not begin a field is an ordinary character.
     token = re.compile(rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+("?)|\r\n?|\n' % begins)
-    held = b""
+    rest = b""
     least = 0
     for block in blocks_of(path):
-        held += block
-        if len(held) < least and len(held) <= max_bytes:
+        rest += block
+        if len(rest) < least and len(rest) <= max_bytes:
             continue
-        if b"\r" not in held and b'"' not in held:
-            end = held.rfind(b"\n") + 1
-            done, held = held[:end], held[end:]
+        if b"\r" not in rest and b'"' not in rest:
+            end = rest.rfind(b"\n") + 1
+            done, rest = rest[:end], rest[end:]
         else:
-            done, held = _unified(held, token, is_end=False)
+            done, rest = _unified(rest, token, is_end=False)
         if done:
             yield done
         # If a block has no line end, search again only when the text has doubled. Searching after each block would take
         # quadratic time.
-        least = 0 if done else 2 * len(held)
-        if len(held) > max_bytes:  # DuckDB refuses such a row
-            yield held
-            held, least = b"", 0
-    yield _unified(held, token, is_end=True)[0]
+        least = 0 if done else 2 * len(rest)
+        if len(rest) > max_bytes:  # DuckDB refuses such a row
+            yield rest
+            rest, least = b"", 0
+    yield _unified(rest, token, is_end=True)[0]
 
 
 def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[bytes, bytes]:
     """Return the complete lines with one kind of line end, and the unfinished line, which is complete if `is_end`."""
     parts: list[bytes] = []
-    start = done = kept = 0
+    start = done = complete = 0
     for match in token.finditer(text):
         if text[match.start()] == 0x22:
             if not match[1] and not is_end:
@@ -159,10 +159,10 @@ def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[by
             break  # the next block may begin with the `\n` of `\r\n`
         parts += (text[start : match.start()], b"\n")
         start = done = match.end()
-        kept = len(parts)
+        complete = len(parts)
     if is_end:
         return b"".join([*parts, text[start:]]), b""
-    return b"".join(parts[:kept]), text[done:]
+    return b"".join(parts[:complete]), text[done:]
 
 
 def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
@@ -203,7 +203,7 @@ def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
 
 
 def foreign_line(path: Path) -> int:
-    """Return the number of the first line that is not UTF-8.
+    """Return the number of the first line that is not UTF-8; 1 if all lines are.
 
     The decoder's error does not name the line, because the decoder works on whole blocks.
     """

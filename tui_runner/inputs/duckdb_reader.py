@@ -57,14 +57,15 @@ _MEMORY_MB = 512
 """Megabytes for DuckDB besides its read buffers. Streaming a file takes less; a query that sorts or groups writes to
 the disk beyond this."""
 _LARGEST_VALUES = 8
-"""Values of the maximal size for which DuckDB's read buffers get memory."""
+"""Values of the maximal size for which DuckDB's memory limit has room. A read buffer for CSV holds two of them, so four
+such buffers fit."""
 
 
 def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
-    """Return a connection to an in-memory database that can read files but not write any.
+    """Return a connection to an in-memory database. A SELECT on it can read files, but not write any.
 
-    A SELECT may call functions that change settings, and some settings make DuckDB write a log or a profile to any
-    path. So the configuration is locked.
+    Without a lock on the configuration, a SELECT could write: it may call functions that change settings, and some
+    settings make DuckDB write a log or a profile to any path.
 
     Args:
         max_bytes: bytes of the largest row or value of a file; the memory limit allows for buffers of several.
@@ -232,6 +233,9 @@ def slices(
         explain: converts an error of DuckDB or Arrow to one for the user.
         bare: True if the items are the values of the only column, not dicts.
         bound: limit on the size of a row; None if the relation enforces a limit.
+
+    Raises:
+        UserError: what `explain` returns, if DuckDB or Arrow cannot read the relation.
     """
     expressions = [part.expression for part in columns]
     if bound is not None:
@@ -265,7 +269,7 @@ class TableSource(Source):
         return rows(self._slices())
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the rows."""
+        """Return a reader of the rows. `offset` is ignored."""
         return SliceReader(self._slices())
 
     @abstractmethod
@@ -289,11 +293,11 @@ def fault_of(where: str) -> Callable[[BaseException], UserError]:
     def explain(error: BaseException) -> UserError:
         # The message is "Invalid Input Error: what happened", sometimes followed by "LINE 1: …" and a drawing.
         first = str(error).strip().split("\n", 1)[0]
-        said = re.sub(r"^(?:\w+ )*Error: ", "", first)
+        message = re.sub(r"^(?:\w+ )*Error: ", "", first)
         # `where` already names the file, and DuckDB's number of the JSON value is one too high.
-        said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
-        said = without_settings(said)
-        return UserError(one_line(said) or type(error).__name__, where=where)
+        message = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", message)
+        message = without_settings(message)
+        return UserError(one_line(message) or type(error).__name__, where=where)
 
     return explain
 

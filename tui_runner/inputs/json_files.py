@@ -72,7 +72,7 @@ class JsonValues(FileSource):
 
     @abstractmethod
     def _values(self) -> Generator[object]:
-        """Yield the elements of each file that is an array, and the consecutive values of each other file."""
+        """Yield the values of all files in order, with `Refused` in place of a value that cannot be an item."""
 
 
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
@@ -80,7 +80,7 @@ def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callab
 
     Objects are rows; their columns are all member names in `sample`. If there is only one name, the items are the
     values of that member; a later object with other members is an item as a whole. If one of the values is not an
-    object, the columns are None and each value is an item.
+    object, or no object has a member, the columns are None and each value is an item.
     """
     names: dict[str, None] = {}
     for value in sample:
@@ -129,7 +129,7 @@ class JsonFiles(JsonValues):
 def _check_end(path: Path) -> None:
     """Refuse an array that is cut off between two elements, which DuckDB would take for a complete array.
 
-    Text in UTF-16 or UTF-32 is refused as well.
+    An array that something follows is refused as well, and so is text in UTF-16 or UTF-32.
     """
     first = last = b""
     try:
@@ -156,14 +156,17 @@ def _behind_array(path: Path, line: int) -> UserError:
     return UserError(what, f"{plain(path)}:{line}", "remove it, or write all values without the brackets of the array")
 
 
-def _not_json(path: Path, said: str) -> UserError:
-    """Return the error for a file that is not JSON. It names the line if the file is small, otherwise it quotes `said`.
+def _not_json(path: Path, message: str) -> UserError:
+    """Return the error for a file that is not JSON.
+
+    The error names the line if Python's parser finds it in a file of at most `_MOST_PARSED` bytes. Otherwise it quotes
+    `message`.
 
     Args:
         path: path of the file.
-        said: DuckDB's message.
+        message: DuckDB's message.
     """
-    of_duckdb = UserError(f"it is not JSON: {said}", where=plain(path))
+    of_duckdb = UserError(f"it is not JSON: {message}", where=plain(path))
     text = bytearray()
     for block in blocks_of(path):
         text += block
@@ -187,7 +190,8 @@ def _not_json(path: Path, said: str) -> UserError:
 _DECODER = json.JSONDecoder()
 _NOT_SPACE = re.compile(r"\S")
 _MOST_PARSED = 8 << 20
-"""Bytes of a file at most that Python's parser reads again, to find the line that is not JSON."""
+"""Decompressed bytes of a file at most that Python's parser reads again, to find the line that is not JSON. This takes
+0.1 s, and several times these bytes of memory."""
 _BRACKETS_AND_QUOTES = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -197,12 +201,12 @@ def _line_behind_array(path: Path) -> int | None:
     Returns:
         The number; None if the file does not begin with an array, nothing follows the array, or the array does not end.
     """
-    depth, line, in_text, is_over, held = 0, 1, False, False, b""
+    depth, line, in_text, is_over, backslash = 0, 1, False, False, b""
     for block in blocks_of(path):
-        text = held + block
+        text = backslash + block
         # The character that this last backslash escapes is in the next block.
-        held = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
-        text = text.removesuffix(held)
+        backslash = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
+        text = text.removesuffix(backslash)
         if not depth and not is_over and not text.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
             return None
         end = 0
@@ -217,7 +221,7 @@ def _line_behind_array(path: Path) -> int | None:
         if is_over and (rest := text[end:].lstrip()):
             return line + text.count(b"\n", 0, len(text) - len(rest))
         line += text.count(b"\n")
-    return line if is_over and held else None
+    return line if is_over and backslash else None
 
 
 def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, int, object]]:
@@ -237,7 +241,7 @@ def _has_mark(path: Path) -> bool:
 
 
 def _without_mark(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file without its byte order mark, because DuckDB reads an array after one as one value."""
+    """Yield the content of a file without its byte order mark. After a mark, DuckDB takes an array for one value."""
     blocks = blocks_of(path)
     yield next(blocks, b"").removeprefix(BOM_UTF8)
     yield from blocks
@@ -250,11 +254,11 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
         if "maximum_object_size" in str(error):
             do = "raise max_input_bytes to have it read"
             return UserError(f"a value is larger than {size(max_bytes)}", where=plain(path), do=do)
-        said = duckdb_reader.fault_of(plain(path))(error)
-        if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # omits DuckDB's advice about its options
+        of_duckdb = duckdb_reader.fault_of(plain(path))(error)
+        if found := re.match(r"Malformed JSON: ([^.]*)", of_duckdb.what):  # omits DuckDB's advice about its options
             line = _line_behind_array(path)
             return _behind_array(path, line) if line else _not_json(path, found[1])
-        return said
+        return of_duckdb
 
     column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
     # DuckDB's read buffer for each file has the size `maximum_object_size`.
@@ -270,7 +274,8 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
 class JsonLines(JsonValues):
     """The values of JSON lines files, one per line. Blank lines are skipped.
 
-    Types stay as written. A line that is not JSON is an item that fails; its message has the number of the line.
+    Types stay as written. A line that is not JSON is an item that fails; its message has the number of the line. Files
+    that hardly have JSON lines are refused when the source is created (`_check_lines`).
     """
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
@@ -297,9 +302,9 @@ def _reader(paths: Sequence[Path], convert: Callable[[bytes], object], max_bytes
 def _check_lines(values: Generator[object]) -> None:
     """Refuse files that do not have one JSON value per line.
 
-    Files are refused if none of their first lines is a JSON value. They are also refused if most lines are not JSON and
-    the others are scalars, as in one JSON text that spans several lines. A few broken lines among others are items that
-    fail.
+    Files are refused if none of their first lines is a JSON value. They are also refused if the first line and most
+    others are not JSON, and the rest are scalars, as in one JSON text that spans several lines. A few broken lines
+    among others are items that fail.
 
     Args:
         values: the first values of the files; closed by this function.

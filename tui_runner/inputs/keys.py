@@ -1,11 +1,12 @@
 """Computes the key of an item, by which a later run finds the same item again, wherever it is in the input.
 
 A key is 64 bits of BLAKE2b over a canonical form of the item's value, as 16 hex digits. The canonical form consists of
-a tag for the kind of value and the value's content. Parts of a container are preceded by their lengths, so that two
-different values never have the same form. It does not depend on the process, the hash seed, the Python version, the
-order of a dict or a set, or the folder a class was loaded from:
+a tag for the kind of value and the value's content. Parts of a container are preceded by their lengths, so that
+`["a","bc"]` and `["ab","c"]` have different forms. It does not depend on the process, the hash seed, the Python
+version, the order of a dict or a set, or the folder a class was loaded from:
 
-* equal numbers have the same key (`1`, `1.0`, `Decimal("1")`), except that `True` and `1` have different keys;
+* equal whole numbers have the same key (`1`, `1.0`, `Decimal("1")`), except for decimals of more than 400 digits;
+* `True` and `1` have different keys, and so have `0.5` and `Decimal("0.5")`;
 * a list and a tuple of the same values have the same key;
 * for a datetime with a time zone, the form is its instant in UTC;
 * for a dataclass, an enumeration member or any other object, the form is the qualified name of its class and its state,
@@ -44,7 +45,7 @@ column, whose items are bare values, it is the name of the column. An empty tupl
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:
-    """Return the columns from which keys are computed, for an input with the columns `columns`."""
+    """Return the columns from which keys are computed, for an input with the columns `columns` (None: it has none)."""
     if columns is None or not columns:
         return ()
     return columns[0] if len(columns) == 1 else tuple(columns)

@@ -44,7 +44,7 @@ def open_source(
         stdin: stream for `-` instead of the process's standard input.
         folder: folder to which relative paths refer; None for the current folder.
         max_bytes: bytes that an item may have; a larger one becomes `Refused`.
-        progress: called with a text about the current work if opening takes long.
+        progress: called with a text about the current work while the files of a glob, and their columns, are found.
 
     Raises:
         UserError: the input does not exist, is of an unknown kind, or is broken at its beginning.

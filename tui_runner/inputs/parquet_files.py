@@ -114,12 +114,12 @@ def _fault_of(where: str) -> Callable[[BaseException], UserError]:
     """Return a function that converts DuckDB's error about a file to a `UserError`."""
 
     def explain(error: BaseException) -> UserError:
-        said = duckdb_reader.fault_of(where)(error)
-        if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)) or "ailed to read" in said.what:
+        fault = duckdb_reader.fault_of(where)(error)
+        if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)) or "ailed to read" in fault.what:
             # DuckDB's message repeats the path.
-            what = re.sub(r"""\s*(?:(?:at end of|in) )?\b(?:[Ff]ile )?(['"])/.*?\1""", "", said.what).strip()
+            what = re.sub(r"""\s*(?:(?:at end of|in) )?\b(?:[Ff]ile )?(['"])/.*?\1""", "", fault.what).strip()
             return UserError(f"it can't be read as Parquet: {what}", where, "get the whole file again")
-        return said
+        return fault
 
     return explain
 

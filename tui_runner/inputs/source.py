@@ -61,7 +61,7 @@ class Source(ABC):
 
     @property
     def total(self) -> int | None:
-        """Number of items; None if counting would take long. Counting may take a second."""
+        """Number of items; None if it is unknown until they are read. Counting may take a few seconds."""
         return None
 
     @abstractmethod
@@ -79,7 +79,7 @@ class Source(ABC):
     def as_written(self, columns: Collection[str]) -> Source:
         """Return the same input, but with the values of `columns` as the text that the file has for them.
 
-        An input in which values have types, such as Parquet, is returned unchanged.
+        An input of another format than CSV is returned unchanged.
         """
         return self
 
@@ -166,7 +166,10 @@ class BackgroundReader(ItemReader):
         self._error: BaseException | None = None
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` items to `values`; fewer if no more arrive within `patience` seconds."""
+        """Append the next `count` items to `values`, or fewer at the end or if they arrive slowly.
+
+        Wait for the first item without a limit, and until `patience` seconds after its arrival for the others.
+        """
         if count < 1:
             return
         with self._changed:
@@ -373,8 +376,8 @@ class ItemsSource(Source):
     """The items of any iterable, read lazily. Errors raised by its code become a redacted `UserError`.
 
     A generator that has raised cannot continue. If `again` can create the items once more and `delay` allows it, the
-    items that were delivered already are skipped, after a check that they are the same, and reading continues with the
-    next.
+    items that were delivered already are skipped, and reading continues with the next. A `UserError` is raised if they
+    are not the same.
 
     Args:
         items: the items.
@@ -422,6 +425,8 @@ class ItemsSource(Source):
                         given.add(value)
                     failures = 0
                     yield value
+                if passed.number < known:  # a part of what was delivered has not come again
+                    raise _different(known)
                 return
             except UserError as error:
                 if error.__cause__ is None:
@@ -470,8 +475,12 @@ class _Given:
 
 def _compare(passed: _Given, given: _Given) -> None:
     if passed.number == given.number and passed.digest != given.digest:
-        what = f"making the items failed, and the second time the first {plural(given.number, 'item')} were different"
-        raise UserError(what, do="resume the run, which compares every item with the ledger")
+        raise _different(given.number)
+
+
+def _different(number: int) -> UserError:
+    what = f"making the items failed, and the second time the first {plural(number, 'item')} were different"
+    return UserError(what, do="resume the run, which compares every item with the ledger")
 
 
 class LostItems(Source):
@@ -567,6 +576,7 @@ def is_small(paths: Sequence[Path]) -> bool:
     if len(paths) > _FEW_FILES:
         return False
     try:
+        # A compressed file may decompress to any size; text often has about eight times the bytes.
         sizes = [path.stat().st_size * (8 if is_compressed(path) else 1) for path in paths]
     except OSError:  # opening the file reports it
         return False
@@ -574,7 +584,8 @@ def is_small(paths: Sequence[Path]) -> bool:
 
 
 _SMALL_BYTES = 64 << 20
-"""Bytes of all files together up to which they are read once more to count their items, which takes half a second."""
+"""Bytes of all files together up to which they are read once more to count their items, which takes half a second. The
+bytes of a compressed file count eightfold."""
 
 
 _FEW_FILES = 500

@@ -83,6 +83,8 @@ class QuerySource(TableSource):
 def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_INPUT_BYTES) -> Source:
     """Return the rows of a query as a source.
 
+    A query over files is executed at each reading. If it needs a table of the database, its rows are copied now.
+
     Raises:
         UserError: `sql` is not a single query, or cannot be executed.
         DatabaseError: the query needs the database, but it cannot be opened.
@@ -95,7 +97,7 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
             if database is None or not database.is_file():
                 missing = f"the database {plain(database)} does not exist yet" if database else "there is no database"
                 do = "query a file, or name the database of the table with --db"
-                said, _ = about_missing_table(_said(error), None)
+                said, _ = about_missing_table(_message(error), None)
                 raise UserError(f"{said} ({missing})", where=_WHERE, do=do) from None
             return _copied(connection, query, text, database, max_bytes)
         except duckdb_reader.READ_ERRORS as error:
@@ -104,13 +106,17 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """Return the only query in `sql` in a form that can be enclosed in parentheses."""
+    """Return the only query in `sql` in a form that can be enclosed in parentheses.
+
+    Raises:
+        UserError: `sql` is not a single query.
+    """
     try:
         statements = connection.extract_statements(sql)
     except duckdb_reader.READ_ERRORS as error:
-        said = _said(error)
-        do = "correct the statement" if "syntax error" in said else ""
-        raise UserError(said, where=_WHERE, do=do) from None
+        message = _message(error)
+        do = "correct the statement" if "syntax error" in message else ""
+        raise UserError(message, where=_WHERE, do=do) from None
     try:
         is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
     except ValueError:  # DuckDB's enumeration lacks this kind of statement
@@ -134,7 +140,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         connection.execute(f"ATTACH {literal(str(real))} AS input (READ_ONLY)")
         connection.execute("USE input")
     except duckdb_reader.READ_ERRORS as error:
-        reason = "another process has it open" if "lock" in str(error) else _said(error)
+        reason = "another process has it open" if "lock" in str(error) else _message(error)
         raise DatabaseError(f"the input can't be read from it: {reason}", where=plain(database)) from None
     folder = _Folder()
     copy_of = literal(str(folder.path / "items.duckdb"))
@@ -148,7 +154,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         connection.execute("DETACH input")
     except duckdb_reader.READ_ERRORS as error:
         folder.remove()
-        said, do = about_missing_table(_said(error), connection)
+        said, do = about_missing_table(_message(error), connection)
         raise UserError(said, where=_WHERE, do=plain(do) if do else "") from None
     return QuerySource(
         text,
@@ -166,7 +172,7 @@ def _renamed(relation: str, kinds: Sequence[tuple[str, str]]) -> str:
     return f"{relation} AS q({', '.join(f'c{index}' for index in range(len(kinds)))})"
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """Return DuckDB's message without the excerpt from the query (`LINE 1: … ^`)."""
     message = str(error).split("\nLINE ", 1)[0]
     return one_line(duckdb_reader.without_settings(message.split(": ", 1)[-1]))

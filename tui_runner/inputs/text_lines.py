@@ -194,9 +194,11 @@ class LineReader(ItemReader):
         """Lines that were read. Those before index `_next` were delivered."""
         self._next = 0
         self._at = 0
-        """Byte of the open file at which the line `_lines[0]` begins."""
+        """Byte of the decompressed content of the open file at which the first line begins that `_pass` has not
+        counted."""
         self._line: int | None = 1
-        """Number in the open file of the line `_lines[0]`; None if reading did not begin at the start of the file."""
+        """Number in the open file, from 1, of the line that begins at `_at`. None after a start within the file, until
+        a message needs the number."""
         if start:
             self._begin_at(start)
         else:
@@ -345,7 +347,10 @@ def _countable(paths: Sequence[Path]) -> bool:
 
 
 def lines_in(paths: Sequence[Path]) -> int | None:
-    """Return the number of lines that are not blank; None for compressed files and for more than a gigabyte."""
+    """Return the number of lines that are not blank.
+
+    Return None if a file is compressed or missing, or all files together have more than a gigabyte.
+    """
     if not _countable(paths):
         return None
     count = 0

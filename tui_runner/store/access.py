@@ -521,7 +521,7 @@ class Connection:
                 for batch in result: ...
 
         If another process has the database open, it closes the connection when the caller reads no rows for twenty
-        seconds.
+        seconds. Errors are those of `sql`; they may also come while the rows are read.
         """
         with open_access(self.path) as access, access.console() as console, console.query(sql, parameters) as result:
             yield result
@@ -535,6 +535,7 @@ def connect(path: str | PathLike[str]) -> Connection:
 
     Raises:
         DatabaseError: there is no such file.
+        UserError: the path begins with `~` and the name of an unknown user.
     """
     found = expanded(path)
     if not found.is_file():

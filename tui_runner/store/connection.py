@@ -1,7 +1,7 @@
 """Connects to a DuckDB file with the settings that tui-runner needs, and explains failures to connect.
 
 The DuckDB instance executes statements that users type, and contains text of any origin. So it is restricted: it can
-neither read nor write other files, load no extension, and change no setting except `_CHANGEABLE_SETTINGS`.
+neither read nor write other files, nor load extensions, nor change settings except `_CHANGEABLE_SETTINGS`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,10 @@ def shown_limit(memory_limit: int | None) -> str:
 
 
 def memory_share(bound: int | None = None) -> int:
-    """Return DuckDB's memory limit in bytes: a share of `bound` (a run's limit), or of the machine's memory."""
+    """Return DuckDB's memory limit in bytes: a share of `bound` (a run's limit), or of the machine's memory.
+
+    It is at least `_MEMORY_LEAST`, or half of `bound` if that is less.
+    """
     whole = machine_memory()
     if bound is None or bound >= whole:
         return max(int(whole * _MEMORY_SHARE), _MEMORY_LEAST)
@@ -165,7 +168,10 @@ def memory_share(bound: int | None = None) -> int:
 
 
 def describe(error: duckdb.Error, path: Path) -> DatabaseError:
-    """Convert an error of DuckDB to a message of one line, with advice."""
+    """Convert an error of DuckDB to a message of one line, with advice.
+
+    It is a `DiskFull` if the disk is full, unless DuckDB has given up on the file.
+    """
     full = _NO_SPACE in str(error)
     if isinstance(error, duckdb.FatalException) or _INVALIDATED in str(error):
         do = "make room on the disk, then resume the run" if full else "resume the run"

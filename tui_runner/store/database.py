@@ -63,7 +63,7 @@ _TRY_SECONDS = 0.05
 
 
 class Database:
-    """An open DuckDB file; created by `open`. Thread-safe.
+    """An open DuckDB file; created by `open` or `open_beside`. Thread-safe.
 
     Attributes:
         path: path of the file as the user named it.
@@ -208,6 +208,7 @@ class Database:
 
         Raises:
             UserError: the log has more than twice `long_log` bytes, because other readers prevented checkpoints.
+            DatabaseError: this database is closed.
         """
         log = companion(self._real, WRITE_AHEAD_LOGS[0])
         with self._reader_ended:
@@ -258,7 +259,9 @@ class Database:
             self._reader_ended.notify_all()
 
     def shorten_log(self) -> None:
-        """Move the log into the file after a run, so that `size_bytes` is final. Do nothing if that may fail.
+        """Move the log into the file after a run, so that `size_bytes` is final.
+
+        Do nothing if that may fill the disk, or while another process reads the file.
 
         A log of 0.3 MB became a file of 2.1 MB.
         """
@@ -282,7 +285,11 @@ class Database:
         return self._closed
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a new cursor for the calling thread, with times in UTC. Close it with `close_cursor`."""
+        """Return a new cursor for the calling thread, with times in UTC. Close it with `close_cursor`.
+
+        Raises:
+            DatabaseError: this database is closed.
+        """
         with self._guard:
             if self._closed:
                 raise DatabaseError("is closed", str(self.path))
@@ -434,6 +441,8 @@ class Database:
 
     def close(self, *, remove: bool = False) -> None:
         """Interrupt running queries, close every cursor, write the log into the file, close it and unlock.
+
+        The log is not written into a file that was damaged while it was open.
 
         The order of these steps matters: in another order, DuckDB aborts the process. Repeated calls do nothing.
         Readers of Arrow batches must be closed by their owners. While a reader with unread rows exists, DuckDB waits

@@ -55,8 +55,8 @@ def companion(database: Path, ending: str) -> Path:
 def check_place(path: Path, *, create: bool) -> Path:
     """Return the path of the database `path` with all symbolic links resolved. Nothing is written.
 
-    A link to an existing database is allowed. A link to a path where no file exists is refused, because a run would
-    create a database there.
+    A link to an existing database is allowed. A link to an empty file, or to a path where no file exists, is refused,
+    because a run would create a database there.
 
     Args:
         path: path of the database.
@@ -96,7 +96,8 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
 
     Raises:
         DatabaseError: a companion is a symbolic link, is not a regular file, has several hard links, or belongs to a
-            user who may not write to the database. Nothing was opened.
+            user who may not write to the database. Or a run would write to another user's database in a folder where
+            every user may create files. Nothing was opened.
     """
     try:
         database = real.stat()

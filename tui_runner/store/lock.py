@@ -36,7 +36,8 @@ _LATEST_START = float(1 << 40)
 """Latest start of a process, in seconds since the epoch, that a note may have; no clock reaches it. A larger integer in
 a forged note might not fit into a float."""
 _LONGEST_PAUSE = 20
-"""Largest length of the word for the cause of a pause. A longer word is forged."""
+"""Largest length of the word for the cause of a pause. tui-runner's own words have up to eight letters; a longer one
+than this is forged."""
 _SAME_START_SECONDS = 2.0
 """Seconds by which two readings of the start time of one process may differ. The start times of two processes that had
 the same id differ by more."""
@@ -51,8 +52,8 @@ class LockRecord:
         started: when the owner started, in seconds since the epoch.
         run: number of the run that uses the database; None if no run does.
         socket: address at which the owner answers queries (`remote.endpoint`); None if the owner answers no queries.
-        pause: one word for the cause of a pause that ends by itself. During such a pause the ledger says that the run
-            is running. Empty if there is none.
+        pause: one word for the cause of a pause that the user has not made. During such a pause the ledger says that
+            the run is running. Empty if there is none.
     """
 
     pid: int
@@ -120,6 +121,9 @@ class LockFile:
     @classmethod
     def acquire(cls, database: Path) -> LockFile:
         """Lock `database` for this process. `database` must be a path without symbolic links.
+
+        Return a lock without a file, as from `without_file`, if the file belongs to another user, if another user may
+        have locked it, or if the disk does not support such locks.
 
         Raises:
             DatabaseError: another process or this one already has the database open, or no lock file can be created.
@@ -232,7 +236,10 @@ class LockFile:
             os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
 
     def release(self) -> None:
-        """Remove the lock file, then unlock. In this order, no process can lock a file that is removed afterwards."""
+        """Remove the lock file, then unlock. In this order, no process can lock a file that is removed afterwards.
+
+        Without a lock file, only allow this process to open the database again.
+        """
         if self._descriptor is None:
             with self._guard:
                 self._unlocked.discard(self._database)
@@ -298,7 +305,7 @@ def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def _holder(descriptor: int) -> LockRecord | None:
-    """Return a record of the process that holds the lock of a file; None if the system (unlike Linux) has no such list.
+    """Return a record of the process that holds the lock of a file; None if it is unknown. Only Linux has such a list.
 
     Used if the note has no owner yet, because the owner has just taken the lock, or the disk is full.
     """

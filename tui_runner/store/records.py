@@ -40,7 +40,7 @@ ITEMS = pa.schema(
 
 `state` is ok, failed, timeout or cancelled; `seconds` is the duration of the last attempt. `text` is a short text of
 the item's value; null if the run stores none. `value` is the value of an item that did not succeed, as JSON; null if
-JSON does not preserve the value.
+JSON does not preserve the value, or if it is too large or contains a secret.
 """
 
 ERRORS = pa.schema(
@@ -145,7 +145,7 @@ class SampleRecord:
     """Ledger row with a run's counters at one moment, taken every few seconds.
 
     `in_flight` is None in the first sample of a process, when no worker has reported yet. It marks the start of a
-    process.
+    process. `items_per_second` is the highest rate that the dashboard has shown since the previous sample.
     """
 
     sampled_at: datetime
@@ -171,7 +171,7 @@ class HostRecord:
         refused: requests that the host refused but may accept later, for example with status 429.
         seconds: total duration of the requests.
         delay_seconds: seconds between two requests.
-        cooldown_until: when the host's last cooldown ends; None if it had none.
+        cooldown_until: when the host's present cooldown ends; None if there is none.
         p50_seconds: median duration of a request; None if there was none.
         p95_seconds: 95th percentile of the duration; None if there was no request.
         statuses: number of responses by status, as text. The key `no answer` counts requests without a response.

@@ -16,11 +16,14 @@ class Backend(Protocol):
     """An object that starts workers, sends them orders and delivers their reports.
 
     The reports of one worker are delivered in order. For each started worker exactly one `WorkerLost` is delivered,
-    after its last report. No method waits for a worker.
+    after its last report. No method waits for a worker, except `close`, which may wait some seconds.
     """
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start the worker `config.worker`, which then reports `Ready` or `WorkerLost`."""
+        """Start the worker `config.worker`.
+
+        Its first report is `Ready`, `WorkerFailed` or `WorkerLost`, besides log lines.
+        """
 
     def send(self, worker: int, order: Order) -> None:
         """Send an order to a worker. The order is ignored if the worker has ended."""

@@ -137,7 +137,7 @@ class Mailbox:
             self._changed.notify_all()
 
     def take(self) -> deque[bytes]:
-        """Wait for commands and return them. Return none after `finish`."""
+        """Wait for commands and return them. Return an empty deque after `finish` when all were taken."""
         with self._changed:
             while not self._commands and not self.ended:
                 self._changed.wait()

@@ -67,7 +67,7 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
         folder: folder in which modules are found first.
 
     Raises:
-        UserError: a file cannot be read, or the code is larger than `MOST_BYTES`.
+        UserError: the folder `ship` does not exist, a file cannot be read, or the code is larger than `MOST_BYTES`.
     """
     root = Path(job.source).parent if job.is_file else folder
     paths = set(_shipped(ship)) if ship is not None else set()
@@ -129,7 +129,7 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def _module_paths(root: Path, name: str) -> Iterator[Path]:
-    """Yield the files of a local module under `root`; of a package, all of its files."""
+    """Yield the Python files of the top-level module or package of `name`, if `root` contains it."""
     top = name.partition(".")[0]
     if (root / f"{top}.py").is_file():
         yield root / f"{top}.py"

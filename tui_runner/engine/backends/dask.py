@@ -50,7 +50,8 @@ _CONNECT_SECONDS = 10.0
 """Seconds that the scheduler has to respond. After this time, the address is reported as wrong. A response takes
 milliseconds, but a first packet that is lost is sent again after 1, 3 and 7 s."""
 _ENLIST_SECONDS = 30.0
-"""Seconds in which a Dask worker must start an agent. A Dask worker whose threads are all busy does not start it."""
+"""Seconds in which a Dask worker must start an agent, which takes about 50 ms. They are many, because it starts only
+when a thread of the Dask worker is free."""
 _LOOK_SECONDS = 0.5
 """Seconds between two checks for Dask workers that have joined or left. A new host process waits at most 0.5 s."""
 _KEEP_ALIVE_SECONDS = 60.0
@@ -106,7 +107,7 @@ class DaskCluster:
         tolerant: True to list unusable Dask workers in `unfit` instead of raising an error.
 
     Attributes:
-        workers: number of Dask workers at the start.
+        workers: number of Dask workers at the start; 1 if none has joined yet.
         unfit: error messages of unusable Dask workers.
 
     Raises:

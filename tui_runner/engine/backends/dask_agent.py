@@ -142,5 +142,6 @@ def _environment() -> dict[str, str]:
         for name, value in (dask.config.get(f"distributed.nanny.{group}", {}) or {}).items():
             if environment.get(name) == str(value):
                 del environment[name]
+    # Dask's nanny sets it in addition, without an entry in the configuration.
     environment.pop("PYTHONHASHSEED", None)
     return environment

@@ -27,7 +27,7 @@ _CALL_SECONDS = 10.0
 """Timeout in seconds of calls that start a process or carry data, which take longer than small calls. The time that a
 poll waits is added."""
 _MEASURE_SECONDS = 30.0
-"""Timeout in seconds of a measurement, which sends megabytes."""
+"""Timeout in seconds of a measurement, for which `doctor` requests 32 MB: enough for a network of about 1 MB/s."""
 _REFUSAL_SECONDS = 1.0
 """Timeout in seconds of a connection that is made only to find out if a port is closed. A closed port refuses at
 once."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from tui_runner.engine.backends.code import Bundle
 from tui_runner.engine.protocol import Order, Report, ResultBatch, WorkerConfig
-from tui_runner.store.records import ERRORS, ITEMS
+from tui_runner.store.records import ADDED, ERRORS, ITEMS
 
 Command = tuple[str, Any]
 """A command to a host: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)) or ("kill", worker)."""
@@ -167,5 +167,6 @@ def _checked(batch: ResultBatch, buffers: Sequence[memoryview]) -> ResultBatch:
         tables=tuple(stream(place, None) for place in batch.tables),
         items=stream(batch.items, ITEMS),
         errors=stream(batch.errors, ERRORS) if isinstance(batch.errors, int) else b"",
+        added=stream(batch.added, ADDED) if isinstance(batch.added, int) else b"",
         failing_since=time.monotonic() - batch.failing_since,
     )

@@ -43,7 +43,11 @@ class InlineBackend:
         self._breakpointhook: Callable[..., object] | None = None
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker in a new thread, and redirect the standard streams of this process to the worker's log."""
+        """Start a worker in a new thread.
+
+        The first worker redirects the standard streams and `logging` of this process to its log, and `breakpoint()` to
+        `_debug`.
+        """
         log = JobLog(config.worker, Redaction(config.secrets))
         if self._streams is None:
             self._streams = (sys.stdout, sys.stderr)

@@ -112,7 +112,10 @@ class _WorkerProcess:
                 return
 
     def _receive(self) -> None:
-        """Deliver reports until the connection ends, then report the worker as lost; the main function of a thread."""
+        """Deliver reports until the connection ends, then report the worker as lost; the main function of a thread.
+
+        A worker that sends an unreadable report or lives on without its connection is killed.
+        """
         try:
             while True:
                 self._deliver(receive_message(self._connection))

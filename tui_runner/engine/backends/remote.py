@@ -28,13 +28,15 @@ SILENCE_SECONDS = 45.0
 """Seconds of failed polls after which a host process is given up. It is less than `LEASE_SECONDS`, so that the program
 gives a host process up before the agent ends it."""
 _POLL_SECONDS = 1.0
-"""Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again."""
+"""Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again. With a
+shorter time, more calls would be made while nothing happens; with a longer one, a lost command would be repeated
+later."""
 _AGAIN_SECONDS = 0.2
 """Seconds between two attempts at a call. Without this pause, a call that fails at once would be repeated in a busy
 loop."""
 _END_SECONDS = 5.0
 """Seconds to wait for the end of each host process when the backend is closed. Host processes that have not ended by
-then are ended by their leases."""
+then are ended by their leases. The end of the program waits no longer than this."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
 """Matches the name of a missing module in messages of Python and of `jobs/loading.py`."""
 
@@ -148,7 +150,10 @@ class _Link:
         return None
 
     def _received(self, content: bytes) -> None:
-        """Deliver a report, unless its worker was already reported as lost."""
+        """Deliver a report, unless its worker was already reported as lost.
+
+        Give the host process up if the report cannot be read, or says that the host process cannot run the job at all.
+        """
         try:
             report = unpack_report(content)
         except BadFrame as error:
@@ -262,15 +267,18 @@ class Cluster(Protocol):
 class RemoteBackend:
     """A backend that runs workers on host processes, which it reaches through couriers. See `Backend`.
 
-    The run is paused while there is no host process. When a host process joins, some workers of fuller host processes
-    are replaced by workers on the new host process.
+    The run is paused while there is no host process. When a host process joins, it gets workers in one of three ways.
+    Workers that wait for a host process start there. If the number of workers may grow and is below that of the host
+    processes, another worker starts. Otherwise some workers of fuller host processes are replaced by workers on the new
+    one.
 
     Args:
         deliver: called with the reports of all workers, and with the events that hold and release the run.
         silence: seconds of failed polls after which a host process is given up.
         bundle: code of the job, which each host process writes to its machine; None if the machines have it.
         cluster: finds host processes; None if they are added by calling `add`.
-        grows_from: number of workers at the start; each host process that joins adds to it. None for a fixed number.
+        grows_from: number of workers at the start. When there are more host processes than workers, the number of
+            workers grows to that of the host processes. None for a fixed number.
     """
 
     def __init__(
@@ -286,13 +294,16 @@ class RemoteBackend:
         self._silence = silence
         self._bundle = bundle
         self._cluster = cluster
-        self._held = False
+        self._has_held = False
+        """True while the run is paused, because there is no host process."""
         self._guard = threading.Lock()
         """Guards the fields below: host processes join and leave in threads of the cluster, while the runner's thread
         sends orders."""
         self._links: list[_Link] = []
         self._of_worker: dict[int, _Link] = {}
         self._waiting: deque[WorkerConfig] = deque()
+        self._early: dict[int, list[tuple[str, Any]]] = {}
+        """Commands for each worker that has not started on a host process yet; they are sent when it starts."""
         self._closed = False
         if cluster is not None:
             cluster.start(self, self._tell)
@@ -316,7 +327,7 @@ class RemoteBackend:
                 grows = self._most is not None and len(self._links) > self._most
                 if grows:
                     self._most = len(self._links)
-                was_held, self._held = self._held, False
+                was_held, self._has_held = self._has_held, False
         if closed:
             with contextlib.suppress(CourierError, AgentGone):  # the lease of its agent will end it
                 courier.end()
@@ -360,29 +371,35 @@ class RemoteBackend:
 
         Without a host process, it waits and the run is paused.
         """
+        is_news = False
         with self._guard:
             for link in sorted(self._links, key=lambda each: len(each.workers)):
                 if link.take(config.worker):
-                    self._of_worker[config.worker] = link
+                    self._start_on(link, config)
                     break
             else:
                 self._waiting.append(config)
-                is_news, self._held = not self._held, True
-                link = None
-            if self._workers_at_first is not None and self._most is not None:
-                # The limit on unwritten bytes applies to all workers together, and more workers may run than at first.
-                share = config.max_buffered_bytes * self._workers_at_first // self._most
-                config = replace(config, max_buffered_bytes=share)
-        if link is not None:
-            link.command(pack_command("start", replace(config, params={})))
-        elif is_news:
+                self._early.setdefault(config.worker, [])
+                is_news, self._has_held = not self._has_held, True
+        if is_news:
             text = "no machine is left to run on; no rows were lost, the run continues when one joins the cluster"
             self._deliver(Hold(PauseCause.HOSTS, text))
 
-    def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker.
+    def _start_on(self, link: _Link, config: WorkerConfig) -> None:
+        """Start a worker on a host process. The caller holds the guard, so that no later command comes first."""
+        self._of_worker[config.worker] = link
+        if self._workers_at_first is not None and self._most is not None:
+            # The limit on unwritten bytes applies to all workers together, and more workers may run than at first.
+            share = config.max_buffered_bytes * self._workers_at_first // self._most
+            config = replace(config, max_buffered_bytes=share)
+        link.command(pack_command("start", replace(config, params={})))
+        for kind, content in self._early.pop(config.worker, ()):
+            link.command(pack_command(kind, content))
 
-        If the worker still waits for a host process, `Drain` reports it as lost at once.
+    def send(self, worker: int, order: Order) -> None:
+        """Send an order to a worker; if it still waits for a host process, when it starts.
+
+        `Drain` reports a worker that still waits as lost at once.
         """
         if isinstance(order, Drain):
             self._forget_waiting(worker)
@@ -398,6 +415,7 @@ class RemoteBackend:
             waits = next((config for config in self._waiting if config.worker == worker), None)
             if waits is not None:
                 self._waiting.remove(waits)
+                del self._early[worker]
         if waits is not None:
             self._deliver(WorkerLost(worker, "no machine was available for it", blame=False))
 
@@ -417,7 +435,11 @@ class RemoteBackend:
             self._cluster.close()
 
     def _command(self, worker: int, kind: str, content: Any) -> None:
-        link = self._of_worker.get(worker)
+        with self._guard:
+            if (early := self._early.get(worker)) is not None:
+                early.append((kind, content))
+                return
+            link = self._of_worker.get(worker)
         if link is not None and worker in link.workers:
             link.command(pack_command(kind, content))
 

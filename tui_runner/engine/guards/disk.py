@@ -139,7 +139,7 @@ class DiskWatch:
         self._probe_at = 0.0
 
     def probe_due(self, now: float) -> bool:
-        """Return True if the failed flush is to be tried again now; at most once in `PROBE_SECONDS`."""
+        """Return True if the failed flush is to be tried again now: once in `PROBE_SECONDS`, and after `try_now`."""
         if not self.full or now < self._probe_at:
             return False
         self._probe_at = now + PROBE_SECONDS

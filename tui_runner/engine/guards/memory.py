@@ -6,8 +6,8 @@ a worker is being replaced, both it and its successor exist.
 | of the limit | step | undone below |
 | --- | --- | --- |
 | 70 % | half the threads, then a quarter … | 60 % |
-| 80 % | queries end; no new items; the largest worker is replaced | 70 % |
-| 95 % | the largest worker is killed; its items run again, half as many at once | 60 % |
+| 80 % | queries end; no new items; the worker that has grown most is replaced | 70 % |
+| 95 % | the worker that has grown most is killed; its items run again, half as many at once | 60 % |
 
 Each worker keeps within its share itself (`worker/memory_limit.py`). So these steps are for memory that workers do not
 see (their child processes, tui-runner itself), and for items that are larger than a share.
@@ -21,9 +21,9 @@ alone from then on, and is recorded as failed after three deaths. The other item
 
 A worker that has hardly grown since before its first item is neither replaced nor killed, because its successor would
 be as large. Once no items start and nothing is in flight, memory no longer falls by itself. In this case, workers that
-have grown little are replaced as well, one after another, if that brings the total below 80 %. If it cannot, the limit
-is too low for this job and the run fails. The run also fails if workers are killed again and again although each has a
-single item.
+have grown little are replaced as well, one after another, if that brings the total below 80 %, and new items start as
+soon as it is. If it cannot, the limit is too low for this job and the run fails. The run also fails if workers are
+killed again and again although each has a single item.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from tui_runner.text.numbers import size
 
 _WORKER = 100_000_000
 """Bytes of a worker with a small job. Python, Arrow and an HTTP client take 60 to 90 MB."""
-_WORTH_TELLING = 0.1
+_WORTH_SENDING = 0.1
 """A new share of memory is sent to the workers only if it differs from the last one by more than this fraction. Each
 measurement changes the share a little."""
 
@@ -72,7 +72,7 @@ def worker_share(limit: int | None, workers: int, app_rss: int) -> int | None:
 
     Args:
         limit: bytes that the run may use; None for no limit.
-        workers: number of workers. One more is counted, for a replacement.
+        workers: number of workers. One more is counted, for a replacement. With 0, there is no limit.
         app_rss: resident bytes of tui-runner itself.
     """
     if limit is None or not workers:
@@ -165,7 +165,7 @@ class MemoryGuard:
         if self._in_process:
             return
         share, before = worker_share(self.limit, self._worker_count, self._app_rss), self._share
-        if before is None or share is None or abs(share - before) > _WORTH_TELLING * before:
+        if before is None or share is None or abs(share - before) > _WORTH_SENDING * before:
             self._share = share
             if share != before:
                 yield ShareMemory(share)
@@ -346,7 +346,7 @@ class MemoryLadder:
         return []
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
-        """Replace the worker that has grown most, or kill it at `KILL`."""
+        """Replace the worker that has grown most, or kill it at `KILL`; `_rest` if none is worth it."""
         at_once = share >= KILL
         grown = self._grown(figures)
         worth = [worker for worker, more in grown.items() if more >= _WORTH]
@@ -398,7 +398,7 @@ class MemoryLadder:
         return Recycle(worker, f"{of_limit}, {size(figures.workers[worker])} of it in this worker", at_once)
 
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
-        """Halve the threads after a kill.
+        """Halve the threads after a kill, or give up after `_LAST_KILLS` kills with at most one item a worker.
 
         The killed worker's items run again. If as many of them ran at once, they would need as much memory again.
         """

@@ -96,7 +96,7 @@ class LogFile:
     def _run(self) -> None:
         """Write lines until the end; the main function of the thread."""
         file: TextIO | None = None
-        missing, told = 0, False
+        missing, has_failed = 0, False
         while (lines := self._queue.get()) is not None:
             self._of_the_job |= lines.worker is None or lines.worker >= 0
             try:
@@ -119,8 +119,8 @@ class LogFile:
                     with contextlib.suppress(OSError):  # closing writes the buffer, which fails for the same reason
                         file.close()
                 file = None
-                if not told:
-                    told = True
+                if not has_failed:
+                    has_failed = True
                     self._failed(f"{self._path.name}: {error.strerror or error}")
         if file is not None:
             with contextlib.suppress(OSError):  # a full disk at the very end
@@ -219,7 +219,7 @@ class RunLog:
         return f"{batches} batches are committed{took}" if batches else ""
 
     def ended(self, snapshot: Snapshot) -> None:
-        """Log the end of the run."""
+        """Log the end of the run; of a run that has finished, only if `_tells_end`."""
         if snapshot.state is RunState.FINISHED and not self._tells_end:
             return
         items, rows = plural(snapshot.items_done, "item"), plural(snapshot.rows, "row")

@@ -92,13 +92,13 @@ def parsed(text: str) -> LogLine:
     """Return a line of the file as a `LogLine`. A heading or a damaged line has no level and `at` 0."""
     match = _LINE.fullmatch(text)
     if match is not None:
-        moment, level, chunk, item, value, said = match.groups()
+        moment, level, chunk, item, value, message = match.groups()
         try:
             at = datetime.fromisoformat(moment).timestamp()
             shown = json.loads(value) if value else ""
         except ValueError:  # the file was edited or damaged
             return LogLine(0.0, "", text)
-        return LogLine(at, level, said, _number(chunk), _number(item), value=shown)
+        return LogLine(at, level, message, _number(chunk), _number(item), value=shown)
     return LogLine(0.0, "", text)
 
 

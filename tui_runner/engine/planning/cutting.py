@@ -25,8 +25,9 @@ from tui_runner.store.ledger.recorded import ChunkItems, Failed, RecordedChunks,
 from tui_runner.text.messages import plain
 
 _WINDOW_ITEMS = 200_000
-"""Items that one query of the ledger looks up. They are many, because even a query for a few items takes
-milliseconds."""
+"""Items of recorded chunks that one query of the ledger covers, or a few more. Even a query for a few items takes
+milliseconds, which are negligible for this many. A larger number would take more memory, because the query returns the
+position of each item that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class Cutter(ABC):
 
     @abstractmethod
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk; None at the end. A new chunk has `size` items.
+        """Return the next chunk, or recorded chunks of which no item runs; None at the end.
+
+        A new chunk has `size` items, or fewer (see `NewItems`).
 
         Raises:
             UserError: the input is broken.
@@ -81,7 +84,7 @@ class NewItems:
     """Consecutive items of an input that were never recorded, to be cut into chunks.
 
     If reading fails, the items before the error come first, in a shorter chunk. If items arrive slowly, the items that
-    have arrived form a shorter chunk as well.
+    have arrived form a shorter chunk as well. So do large items (`source.TAKEN_BYTES`), and the last items.
     """
 
     def __init__(self, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
@@ -102,7 +105,10 @@ class NewItems:
         return InputChunk(number, range(first, self._position), pack(values), offset)
 
     def read(self, count: int, patience: float | None = None) -> list[object]:
-        """Return the next `count` items; fewer at the end, or if no more arrive within `patience` seconds."""
+        """Return the next `count` items, or fewer, see `ItemReader.take`. At the limit, return none.
+
+        An error that follows some items is raised by the next call.
+        """
         if self._failure is not None:
             raise self._failure
         values: list[object] = []
@@ -156,7 +162,10 @@ class CutByPosition(Cutter):
         self._new: NewItems | None = None
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk; None at the end. A new chunk has `size` items."""
+        """Return the next chunk, or recorded chunks of which no item runs; None at the end.
+
+        A new chunk has `size` items, or fewer (see `NewItems`).
+        """
         if self._number < len(self._chunks):
             return self._skipped() or self._recorded_chunk()
         if self._retry:

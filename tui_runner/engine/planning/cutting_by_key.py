@@ -34,7 +34,8 @@ _SECTION_BYTES = 64 << 20
 _SECTION_SECONDS = 1.0
 """Most seconds for which items of a section are read, so that no item waits longer for later ones."""
 _PIECE_ITEMS = 1_000
-"""Items of a section that are packed together. On a resume, most of them are dropped without being unpacked."""
+"""Items of a section that are packed together. On a resume, most of them are dropped without being unpacked. If one has
+to run, all items packed with it are unpacked; with fewer items together, each would cost more to pack."""
 
 # Types of items whose keys are computed from the item itself. An item of another type is packed and unpacked first, as
 # it would be for a worker.
@@ -76,7 +77,8 @@ class CutByKey(Cutter):
         """Position of the next item in the input."""
         self._next_position = self._first_new = recorded.end
         self._number = recorded.highest_chunk() + 1
-        self._told = retry
+        self._has_skipped = retry
+        """True if `next` has returned the chunks of done items. In a retry, `RetryFromLedger` returns them."""
         self._ended = False
         self._pieces: deque[_Piece] = deque()
         self._values: list[object] = []
@@ -88,9 +90,12 @@ class CutByKey(Cutter):
         self._has_places = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk with at most `size` items to run; None at the end."""
-        if not self._told:
-            self._told = True
+        """Return the next chunk with at most `size` items to run; None at the end.
+
+        On a resume, the chunks of the items that are recorded as done come first, as one `ChunksSkipped`.
+        """
+        if not self._has_skipped:
+            self._has_skipped = True
             done = self._recorded.done_by_chunk()
             if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
@@ -122,7 +127,7 @@ class CutByKey(Cutter):
         return found
 
     def _read_section(self) -> None:
-        """Read the items that arrive within a second, and queue those that have to run."""
+        """Read the items that arrive within a second, at most a section, and queue those that have to run."""
         if self._items is None or self._matcher is None:
             self._items = NewItems(self._source.open(), limit=self._limit)
             self._matcher = KeyMatcher(self._recorded)
@@ -175,7 +180,7 @@ class CutByKey(Cutter):
         assert self._matcher is not None  # noqa: S101 - made before the first section
         matched = self._matcher.match(keys)
         if self._has_places:
-            self._match_mended(matched, len(keys))
+            self._match_corrected(matched, len(keys))
         again: dict[int, int] = {}
         passed = bytearray(len(keys))
         for index, item, is_done, is_kept in zip(
@@ -205,7 +210,7 @@ class CutByKey(Cutter):
                 self._pieces.append(piece)
         self._index += len(keys)
 
-    def _match_mended(self, matched: Matched, count: int) -> None:
+    def _match_corrected(self, matched: Matched, count: int) -> None:
         """Match items of a section with recorded items that could not be read, and therefore had no key.
 
         If such an item was corrected in the input since, its index in the input is still the same.
@@ -213,11 +218,11 @@ class CutByKey(Cutter):
         assert self._matcher is not None  # noqa: S101 - made before the first section
         known = set(matched.index)
         others = [index for index in range(count) if index not in known]
-        mended = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
-        matched.index.extend(others[place] for place in mended.index)
-        matched.item.extend(mended.item)
-        matched.is_done.extend(mended.is_done)
-        matched.is_kept.extend(mended.is_kept)
+        corrected = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
+        matched.index.extend(others[place] for place in corrected.index)
+        matched.item.extend(corrected.item)
+        matched.is_done.extend(corrected.is_done)
+        matched.is_kept.extend(corrected.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
         """Return {index in the section: position} of new items that are recognised only by their index in the input.
@@ -258,17 +263,17 @@ class RetryFromLedger(Cutter):
         return self._lacking if self._rest is None else self._rest.missed
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk with items that can run; None at the end."""
+        """Return the next chunk with items that can run, or the skipped chunks before it; None at the end."""
         first = self._number
         while self._number < len(self._chunks):
             number = self._number
             failed = self._recorded.failed(number, number) if self._window[number].failed else []
-            kept = [item for item in failed if item.value is not None]
-            if kept:
+            retained = [item for item in failed if item.value is not None]
+            if retained:
                 if first < number:
                     return skipped_chunks(self._chunks, first, number)
                 self._number += 1
-                return self._chunk(number, kept, [item.item for item in failed if item.value is None])
+                return self._chunk(number, retained, [item.item for item in failed if item.value is None])
             self._number += 1
         if first < self._number:
             return skipped_chunks(self._chunks, first, self._number)
@@ -280,14 +285,14 @@ class RetryFromLedger(Cutter):
             return self._rest.warnings()
         return [lacking(self._lacking)] if self._lacking else []
 
-    def _chunk(self, number: int, kept: list[Failed], lost: Collection[int]) -> ItemsRead:
+    def _chunk(self, number: int, retained: list[Failed], lost: Collection[int]) -> ItemsRead:
         every = self._recorded.positions_of(number)
         if lost:
             every = array("q", [position for position in every if position not in lost])
         is_whole = every[-1] - every[0] + 1 == len(every)
         positions = range(every[0], every[-1] + 1) if is_whole else every
-        chunk = InputChunk(number, positions, sparse(positions, kept))
-        return ItemsRead(chunk, [item.item for item in kept], self._window[number].rows)
+        chunk = InputChunk(number, positions, sparse(positions, retained))
+        return ItemsRead(chunk, [item.item for item in retained], self._window[number].rows)
 
 
 def lacking(items: int) -> str:

@@ -33,8 +33,9 @@ from tui_runner.store.records import ADDED
 from tui_runner.text.messages import plain
 from tui_runner.text.numbers import short_plural
 
-_MOST_TOLD = 10
-"""Most sites and prefixes whose reached limits are named in the log."""
+_MOST_NAMED = 10
+"""Most sites and prefixes whose reached limits are named in the log, each in a line of its own. Hundreds of lines would
+push out all other events."""
 _SLICE = 10_000
 """Items of the input that are added to the frontier at once. The number is limited, so that memory stays bounded."""
 
@@ -90,7 +91,8 @@ class CutFrontier(Cutter):
         self._first = self._number = recorded.highest_chunk() + 1 if resumed else 0
         self._next = 0
         """Position of the first item that was not read from the frontier yet."""
-        self._told = not resumed
+        self._has_skipped = not resumed
+        """True if `next` has returned the chunks that earlier processes recorded as done, or if there are none."""
         self._changed = threading.Event()
         """Set when the frontier may have grown or ended since the last query."""
         self._stopped = False
@@ -98,10 +100,10 @@ class CutFrontier(Cutter):
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
         """Return the next chunk of at most `size` items.
 
-        Wait for items to be added; return None if no more can be added.
+        Wait for items to be added. Return None if no more can be added, after `stop`, or when the database is closed.
         """
-        if not self._told:
-            self._told = True
+        if not self._has_skipped:
+            self._has_skipped = True
             done = self._recorded.done_by_chunk()
             if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
@@ -139,22 +141,22 @@ class CutFrontier(Cutter):
 
     def warnings(self) -> list[str]:
         """Return warnings about limits that were reached, so that items may have been left out."""
-        told = []
+        found = []
         if self._rules.items is not None and self._length >= self._rules.items:
-            told.append(
+            found.append(
                 f"The run has reached its limit of {short_plural(self._rules.items, 'item')}. "
                 "Items found beyond it were not added. To add them, start a new run with a larger --limit"
             )
         reached = self._frontier.reached(self._rules)
-        for name, group, bound in reached[:_MOST_TOLD]:
+        for name, group, bound in reached[:_MOST_NAMED]:
             option = f"--{name.replace('_', '-')}"
-            told.append(
+            found.append(
                 f"{plain(group)} has reached its limit of {short_plural(bound, 'page')}. "
                 f"Pages found beyond it were not added. To add them, start a new run with a larger {option}"
             )
-        if len(reached) > _MOST_TOLD:
-            told.append(f"{len(reached) - _MOST_TOLD:,} more sites or paths have reached their limits")
-        return told
+        if len(reached) > _MOST_NAMED:
+            found.append(f"{len(reached) - _MOST_NAMED:,} more sites or paths have reached their limits")
+        return found
 
     def _chunk(self, rows: Iterable[tuple[int, str, bool]]) -> ItemsRead:
         positions = [position for position, _, _ in rows]

@@ -25,9 +25,12 @@ _SUBSETS_AT_ONCE = 32
 
 
 def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:
-    """Return the columns that form a run's keys.
+    """Return the columns with which the largest number of the input's first items have a recorded key.
 
-    With these columns, most of the input's first items have a recorded key.
+    Only the subsets that can be tried in `_PROBE_SECONDS` count.
+
+    Return all columns if nothing can be compared: the input cannot be read, its items are no rows, or no item is
+    recorded.
 
     Raises:
         UserError: no columns of the input yield a key that the ledger has.

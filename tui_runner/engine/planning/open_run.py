@@ -44,7 +44,8 @@ class OpenedRun:
         paused: True if the run begins paused, because it was paused when the earlier process ended.
         news: messages for the user about how the run is resumed.
         before: counts of the items that earlier processes recorded.
-        deaths: deaths of workers that were executing an item, by position.
+        deaths: number of deaths of workers that were executing an item, by position. Empty unless the input is cut at
+            the recorded places.
     """
 
     database: Database
@@ -57,7 +58,10 @@ class OpenedRun:
     deaths: Mapping[int, int] = field(default_factory=dict)
 
     def take_back(self) -> None:
-        """Remove a new run that has executed no item, and close the database."""
+        """Remove a new run that has executed no item, and close the database.
+
+        Remove the file if this run created it.
+        """
         if self.database.made:
             self.database.close(remove=True)
             return
@@ -73,7 +77,7 @@ def open_run(plan: RunPlan) -> OpenedRun:
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no run to resume.
+        UserError: there is no run to resume, no item of it can run again, or its input is broken.
     """
     share = memory_share(memory_bound(plan.settings.max_memory))
     database = Database.open(plan.database, memory_limit=share, patience=PATIENCE_SECONDS, for_run=True)
@@ -207,7 +211,10 @@ def _shared_table(last: RunRecord | None, record: RunRecord, plan: RunPlan) -> t
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
-    """Return a message if an unfinished run of the job is not resumed: the reason, and the command to resume it."""
+    """Return a message if an unfinished run of the job is not resumed because it differs from `record`.
+
+    It names the differences and the command to resume that run.
+    """
     if unfinished is None:
         return ()
     both = (unfinished, record)
@@ -237,8 +244,8 @@ def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tel
     news = [Tell("INFO", text)]
     before, now = record.settings.get("code"), asdict(plan.settings).get("code")
     if before and now and before != now:
-        kept = "items that are done are not run again"
-        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last active: {kept}"))
+        effect = "items that are done are not run again"
+        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last active: {effect}"))
     return tuple(news)
 
 

@@ -196,7 +196,11 @@ def _secret_file(value: Assigned) -> str | None:
 def _with_secrets_read(
     parameters: Sequence[Parameter], given: Mapping[str, object], request: RunRequest
 ) -> dict[str, object]:
-    """Return `given` with secrets read from files: `@FILE` is replaced by the text of FILE, `@-` by standard input."""
+    """Return `given` with secrets read from files: `@FILE` is replaced by the text of FILE, `@-` by standard input.
+
+    Raises:
+        UserError: a secret cannot be read.
+    """
     # A `Path` of Python 3.13 keeps its original text, and an `Assigned` cannot be unpickled in a worker.
     found = {name: str(value) if isinstance(value, Assigned) else value for name, value in given.items()}
     from_input = ""
@@ -234,7 +238,11 @@ _LARGEST_SECRET = 1 << 20
 
 
 def _secret_text(stream: BinaryIO, where: str) -> str:
-    """Return the text of a stream, without the line end that editors and `echo` append."""
+    """Return the text of a stream, without a byte order mark and the line end that editors and `echo` append.
+
+    Raises:
+        UserError: the text is empty, too long or not UTF-8.
+    """
     content = stream.read(_LARGEST_SECRET + 1)
     if len(content) > _LARGEST_SECRET:
         raise UserError(f"it has more than {_LARGEST_SECRET:,} bytes", where, "give the file that has the secret alone")
@@ -264,10 +272,11 @@ def plan_run(
         environ: environment variables.
         ask: asks for required secrets that were not given; None if no user can answer.
         use_redaction: called before the job is loaded, and again when its parameters are known.
-        progress: called with a text about the current work if opening the input takes long.
+        progress: called with a text about the current work while the input is opened.
 
     Raises:
         UserError: the request is wrong; nothing was written.
+        DatabaseError: the path of the database cannot be used, or `sql:` cannot read from it.
     """
     _check(request)
     folder = request.folder or folder
@@ -381,7 +390,7 @@ def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
 
 
 def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:
-    """Return the limits of a run's frontier: `limit`, and the parameters that are named like a limit.
+    """Return the limits of a run's frontier: `limit`, and the parameters that are named like a limit and are integers.
 
     Return None if the job has no frontier.
     """
@@ -482,7 +491,7 @@ def _from_environment(
 
 
 def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: Ask | None) -> dict[str, Any]:
-    """Return the values of the parameters. Ask the user for missing secrets."""
+    """Return the values of the parameters. If only secrets are missing and there is `ask`, ask the user for them."""
     try:
         return bind(parameters, given)
     except MissingParameters as missing:
@@ -534,7 +543,7 @@ def _source(
 
 
 def _delay(job: Job, settings: Settings) -> Delay:
-    """Return the rule for calling the items function again after an error. It is the same as for a failed item."""
+    """Return the rule for calling the items function again after an error: with the retries and delays of an item."""
     policy = RetryPolicy(settings.retries, retry_rule(job.retry_on))
 
     def delay(error: BaseException, failures: int) -> float | None:

@@ -83,8 +83,8 @@ class ChunkView:
             earlier process ended the chunk, the seconds that the chunk took in that process.
         items_per_second: items that ended per second. While the chunk runs, over the last `metrics.RATE_SECONDS`; after
             its end, over `elapsed`.
-        recent: items per second in each of the last ten spans of six seconds, oldest first; empty before the chunk
-            has started.
+        recent: items per second in each of the last ten spans of six seconds, oldest first; empty before the chunk has
+            started and after its end.
     """
 
     number: int

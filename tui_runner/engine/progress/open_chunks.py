@@ -49,8 +49,8 @@ class OpenChunks:
         self._views: dict[int, ChunkView] = {}
         """Views of the open chunks in the last snapshot, by number."""
         self._waits: dict[int, tuple[str, float, bool]] = {}
-        """For each waiting chunk, the host that it waits for (empty if it waits for a retry), and the end of the wait
-        by the runner's clock."""
+        """For each waiting chunk, the host that it waits for (empty if it waits for a retry), the end of the wait by
+        the runner's clock, and True if the retry budget holds the retry back."""
         self._pauses: tuple[Pause, ...] = ()
         """Pauses of the run in the last snapshot."""
         self._flying: set[int] = set()
@@ -148,7 +148,10 @@ class OpenChunks:
         )
 
     def _state_of(self, chunk: Chunk, active: float, in_flight: int) -> ChunkState:
-        """Return the state that is shown: WAITING for a running chunk of which no item is executed."""
+        """Return the state that is shown: WAITING for a running chunk of which no item is executed.
+
+        While the run is running, no item must have been executed for `_IDLE_SECONDS`.
+        """
         if chunk.state is not ChunkState.RUNNING or in_flight:
             return chunk.state
         meter, running = self._meters.get(chunk.number), self._scheduler.status.state is RunState.RUNNING

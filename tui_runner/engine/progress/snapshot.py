@@ -1,8 +1,8 @@
 """The snapshot: one frozen picture of a run, and the only state that interfaces read.
 
-The runner's thread builds a new `Snapshot` at most four times a second and publishes it with one assignment. A snapshot
-never changes, so a screen may keep one and compare parts by identity: parts that did not change since the last snapshot
-are the same objects. `ChunkViews.changed_since` returns the chunks that differ.
+The runner's thread builds a new `Snapshot` four times a second, and at the end, and publishes it with one assignment. A
+snapshot never changes, so a screen may keep one and compare parts by identity: parts that did not change since the last
+snapshot are the same objects. `ChunkViews.changed_since` returns the chunks that differ.
 
 Times are seconds. The `at` values of history and events are monotonic seconds since the run was started in this
 process, so that a change of the wall clock moves nothing.
@@ -63,8 +63,8 @@ class HostView:
             there is no such wait.
         p50: median duration of a request in seconds; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
-        statuses: pairs (HTTP status, number of responses), the most frequent first; requests without a response count
-            as status 0.
+        statuses: at most eight pairs (HTTP status, number of responses), the most frequent first; requests without a
+            response count as status 0.
         paused: True if the user has paused the host.
         failing: True if the host failed so often that it gets only single requests, as tests.
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
@@ -99,7 +99,7 @@ class Sample:
         rows_per_second: as `Snapshot.rows_per_second`; None while the run was paused.
         app_rss: resident bytes of this process and of its children that are not workers.
         workers_rss: resident bytes of all worker processes and their children.
-        failed_per_second: the part of `items_per_second` whose items failed.
+        failed_per_second: the part of `items_per_second` whose items failed; None while the run was paused.
     """
 
     at: float
@@ -193,7 +193,7 @@ class Snapshot:
         machines: number of other machines with workers; 0 for a run on this machine.
         machines_lost: number of other machines that were lost.
         recycled: `at` values of the last five minutes at which a worker was replaced.
-        open_chunks: number of chunks to have open at once.
+        open_chunks: number of chunks to have open at once; the least number if the user has set none.
         rate: limit on items started per second; None for no limit.
         items_per_second: items that were executed to their end, successfully or not, per active second of the last
             `metrics.RATE_SECONDS`; 0 while the run is paused.
@@ -210,8 +210,9 @@ class Snapshot:
         db_bytes: bytes of the database file and its write-ahead log.
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
-        retries_over_budget: number of retries that are due and that the retry budget holds back.
-        stalled_seconds: seconds since the last item ended, if they are unusually many; otherwise None.
+        retries_over_budget: number of retries that are overdue because the retry budget holds them back.
+        stalled_seconds: active seconds since the last item ended, but at most the age of the oldest item in flight;
+            None unless they are unusually many.
         chunks: every chunk read so far; `chunks[i].number == i`.
         history: the last five minutes, one point per second.
         events: the last `KEPT_EVENTS` events, oldest first.
@@ -420,7 +421,7 @@ class Snapshot:
 
     @property
     def exit_code(self) -> int:
-        """The exit code for the end of the run; before the end, the code of a stopped run."""
+        """The exit code for the end of the run; before the end, the code that a stop would have now."""
         if self.state is RunState.FINISHED:
             return EXIT_ITEMS_FAILED if self.items_failed or self.items_cancelled else EXIT_OK
         return EXIT_USAGE if self.nothing_ran else EXIT_STOPPED

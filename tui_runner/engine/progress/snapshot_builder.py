@@ -44,10 +44,10 @@ _LOG_LINES = 1_000
 _KEPT_ERROR_GROUPS = 20
 """Most groups of errors in a snapshot: the most important ones. The errors screen reads all groups from the ledger."""
 _OLDEST = 20
-"""Most items in flight in a snapshot: those that have run longest. There may be thousands, and a snapshot is built four
-times a second."""
+"""Most items in flight in a snapshot: those that have run longest, as many as each worker reports (`reporter._OLDEST`).
+There may be thousands, and a snapshot is built four times a second."""
 _HOSTS = 300
-"""Most hosts in a snapshot, because the percentiles of each host are computed whenever it changes."""
+"""Most hosts in a snapshot, because the percentiles of all of them are computed at each update."""
 _STATUSES = 8
 """Most HTTP statuses of a host in a snapshot: the most frequent ones. The dashboard shows them on one line."""
 _HOSTS_SECONDS = 0.5

@@ -28,9 +28,10 @@ _NOTHING_LEFT = ItemsLeft(range(0), ())
 
 
 class EndedColumns:
-    """Figures of ended chunks: one row per chunk, by its number. Rows of open chunks hold zeros.
+    """Figures of ended chunks: one row per chunk, by its number.
 
-    See `Chunk` for the meaning of each column. A row takes 77 bytes.
+    The row of an open chunk holds zeros. If the chunk had ended before, and items of it run again, the row holds the
+    earlier figures. See `Chunk` for the meaning of each column. A row takes 77 bytes.
     """
 
     __slots__ = (

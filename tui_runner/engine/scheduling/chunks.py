@@ -137,7 +137,8 @@ def _has_failed(chunk: Chunk) -> bool:
 
 _EXHAUSTED_FACTOR = 4
 """Most exhausted chunks (all items have started, some have not ended) for each open chunk. An exhausted chunk keeps its
-packed items in memory while it waits for slow items and retries."""
+packed items in memory while it waits for slow items and retries. With a smaller factor, a few slow items would keep
+workers from getting further chunks."""
 _LINGERING_ITEMS = 5_000
 """Exhausted chunks that have fewer items than this in total are not limited by `_EXHAUSTED_FACTOR`. Tiny chunks may be
 many, but they only wait for the next report of their worker, which comes five times a second."""
@@ -374,8 +375,10 @@ class Chunks:
         items = max(_LINGERING_ITEMS, int(rate))
         if most * self._largest < items:
             return False  # a cheap upper bound, because with thousands of tiny chunks the sum below takes too long
-        held = [self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open]
-        lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
+        exhausted = [
+            self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open
+        ]
+        lingering = [chunk.items for chunk in exhausted if chunk.state is ChunkState.RUNNING]
         return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= items
 
     def _send(
@@ -516,7 +519,7 @@ class Chunks:
         return unreported
 
     def requeue(self, worker: Worker) -> int:
-        """Queue the pending items of a lost worker's chunks again, before all other chunks. Return their number."""
+        """Detach all chunks from a lost worker, see `_leave`. Return the number of their pending items."""
         lost = 0
         # `queue` puts each chunk at the front, so start with the last one, to keep the order of the input.
         for number in sorted(worker.chunks, reverse=True):
@@ -526,7 +529,10 @@ class Chunks:
         return lost
 
     def _leave(self, chunk: Chunk) -> None:
-        """Detach a chunk from its worker. Finish the chunk if no item is pending, otherwise queue it again."""
+        """Detach a chunk from its worker. Finish the chunk if no item is pending, otherwise queue it again.
+
+        A paused chunk is not queued. A chunk that was to be cancelled counts as paused until `send_cancels` cancels it.
+        """
         del self._sent[chunk.number]
         if not chunk.left:
             self._finish(chunk)

@@ -12,6 +12,8 @@ resumes.
 | `HALF_OPEN` | a trial has begun; another follows until one succeeds  | `close`: a trial succeeded, or the user acted |
 | `LATCHED`   | no items and no trials start: failures are permanent   | `close`, or `try_now`: the user acted         |
 
+No trial follows one that the user has begun in `LATCHED`.
+
 *Results.* An item that succeeds counts once; an item whose first attempt fails counts once. Later failed attempts do
 not count, for two reasons. The few bad items at the end of a good run would look like an outage. And an outage is
 noticed before the first item has used up its attempts, so nearly all items that failed in it are retried when it is
@@ -21,8 +23,8 @@ Attempts that began before the breaker was last closed do not count, because the
 time out.
 
 *Hosts.* In a run with several hosts, the failures of one host do not pause the run, because the limits of that host
-already slow its requests down (`HostBoard.judged`). An outage needs failures from at least two hosts that have
-succeeded before, or failures that belong to no host.
+already slow its requests down (`HostBoard.judged`). An outage needs failures from at least two hosts, or failures that
+belong to no host. Once a host has had a success, only hosts with a success count.
 
 *Lost items.* The last attempts of some items may fail before the outage is found. These items are called lost. They run
 again after the outage, because the outage is the cause of their failure. `Outage.lost` names them. They are searched
@@ -52,13 +54,15 @@ _SHARE = 0.9
 """Share of failures that makes an outage. It is below 1, because some items succeed by luck, or are answered from a
 cache."""
 _FIRST_INTERVAL = 10.0
-"""Seconds from the beginning of an outage to its first trial. Restarting a server takes about 10 s."""
+"""Seconds from the beginning of an outage to its first trial, if results were good since the last outage. Restarting a
+server takes about 10 s."""
 _LONGEST_INTERVAL = 300.0
 """Most seconds between two trials. After an outage of hours, five more minutes do not matter, and each trial may use up
 an attempt of an item."""
 _DISTRUST = 2
 """Factor by which each resume by the user, except the first, multiplies the results that are needed to find an outage.
-After enough resumes, a run that always fails runs to its end."""
+With 2, a run of 10,000 items that all fail ends after eight resumes; with a larger factor, fewer resumes by a user who
+is wrong would let all items fail."""
 _LOST_RESULTS = 2
 """Ratio of the results that are searched for lost items to the results in which the outage was found. The search goes
 further back, because the outage began to affect a lost item before its last attempt, and because the first reports of
@@ -216,7 +220,10 @@ class CircuitBreaker:
         self._attended = False
 
     def trial_due(self, now: float) -> float | None:
-        """Begin a trial if one is due. Return the seconds until the next trial, or None if no trial begins."""
+        """Begin a trial if one is due.
+
+        Return the seconds until the next trial, infinite if none follows; None if no trial begins now.
+        """
         if self.state not in (BreakerState.OPEN, BreakerState.HALF_OPEN) or now < self._next_trial:
             return None
         if self.state is BreakerState.OPEN:
@@ -271,7 +278,7 @@ class CircuitBreaker:
 
     @property
     def seconds_to_trial(self) -> float:
-        """The seconds from the beginning of an outage to its first trial."""
+        """The seconds from the beginning of an outage, or from its last trial, to the next trial."""
         return self._interval
 
     @property

@@ -36,8 +36,9 @@ NO_ANSWER = "no answer"
 """Text for requests without a response, in place of an HTTP status."""
 _LONG_SECONDS = 30.0
 """Shortest cooldown, in seconds, that is logged. During such a cooldown the run may seem to be stuck."""
-_MOST_TOLD = 20
-"""Most events about hosts that are logged. Events of hundreds of hosts would push out all other events."""
+_MOST_LOGGED = 20
+"""Most lines about hosts that are logged; the last one says that there are more. Lines about hundreds of hosts would
+push out all other events."""
 _TURN_SECONDS = 2.0
 """Seconds after which another worker is the first to get slots of a host. Otherwise the same worker would always get
 the last slot that several workers want."""
@@ -51,9 +52,11 @@ class _Share:
     most: int = 0
     """Largest grant that the worker may still use, because it has not acknowledged a smaller one."""
     serial: int = 0
+    """Number of the last grant."""
     open: int = 0
     waiting: int = 0
     due_at: float = -math.inf
+    """Time at which the worker may send its next request, because of the host's delay, in monotonic seconds."""
 
     @property
     def taken(self) -> int:
@@ -148,13 +151,13 @@ class HostBoard:
         self._own: dict[str, HostLimits] = {}
         """Limits of hosts that differ from `limits`."""
         self._news: list[str] = []
-        self._told = 0
+        self._logged = 0
         self.version = 0
         """Counter of changes, by which readers see that the rows may have changed."""
 
     @property
     def has_several(self) -> bool:
-        """True if the run has sent requests to more than one host."""
+        """True if workers have reported more than one host."""
         return len(self.rows) > 1
 
     def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
@@ -281,10 +284,10 @@ class HostBoard:
         return news
 
     def _tell(self, text: str) -> None:
-        self._told += 1
-        if self._told < _MOST_TOLD:
+        self._logged += 1
+        if self._logged < _MOST_LOGGED:
             self._news.append(text)
-        elif self._told == _MOST_TOLD:
+        elif self._logged == _MOST_LOGGED:
             self._news.append("more hosts refuse or fail; see the hosts screen or the table runner.hosts")
 
     def _row(self, host: str) -> HostRow:

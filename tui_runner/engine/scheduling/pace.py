@@ -25,7 +25,7 @@ AHEAD_SECONDS = 1.0
 workers do not run out of items in between."""
 AHEAD_BYTES = 64 << 20
 """Most bytes of packed items in open chunks and in chunks that wait to be sent. Each open chunk is in memory twice, in
-this process and in its worker."""
+this process and in its worker, so they take about 128 MB."""
 _READ_SECONDS = 0.25
 """Seconds of work that wait in this process, so that reading the input and sending overlap."""
 _SECONDS_A_CHUNK = (2.0, 10.0)
@@ -77,7 +77,10 @@ class Pace:
         self._bytes_an_item = nbytes / items
 
     def rate(self, active: float, threads: int) -> float | None:
-        """Return the items that end per second; None until each thread has ended an item and 0.3 s have passed."""
+        """Return the items that end per second.
+
+        Return None until 0.3 s have passed and `threads` items have ended, both counted from the first report.
+        """
         if self._first is None:
             return None
         since, before = self._first
@@ -138,7 +141,7 @@ class Pace:
 
 
 def _rounded(items: float) -> int:
-    """Return the largest of 1, 2, 5, 10, 20, 50, … that is at most `items`, because people read the size."""
+    """Return the largest of 1, 2, 5, 10, 20, 50, … that is at most `items`, or 1. People read the size."""
     power = 1
     while 10 * power <= items:
         power *= 10

@@ -6,12 +6,12 @@ The scheduler has no threads, reads no clock and does no I/O, so every sequence 
 runner's thread, passes it one event at a time with `handle(event, now)` and carries out the returned actions in order.
 
 A few *chunks* are cut from the input ahead of their execution (`ReadChunks`); `pace` chooses their size unless the user
-has set it. They wait in order, and each is sent to the worker with the fewest chunks. A chunk is *open* while some of
-its items have not started in its worker. When the last item has started (`ChunkExhausted`), the next chunk is sent, so
-threads never wait for the slowest item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks if
-the user has set that number. No worker gets more than its share, because otherwise the first worker to be ready would
-get all chunks. Paused chunks are not open, so other chunks are sent in their place. Resuming a chunk may therefore
-exceed the limit for a while.
+has set it. They wait in order, and each is sent to the worker with the fewest open chunks. A chunk is *open* while some
+of its items have not started in its worker. When the last item has started (`ChunkExhausted`), the next chunk is sent,
+so threads never wait for the slowest item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks
+if the user has set that number. No worker gets more than its share, because otherwise the first worker to be ready
+would get all chunks. Paused chunks are not open, so other chunks are sent in their place. Resuming a chunk may
+therefore exceed the limit for a while.
 
 Reports of a worker that has been removed are ignored, so an item cannot end twice.
 
@@ -72,7 +72,7 @@ OPEN_CHUNKS = 4
 """Least number of open chunks, over all workers, if the user has set none. With four of them, a worker receives its
 next chunk before its present one is exhausted."""
 _TEARDOWN_SLACK = 15.0
-"""Seconds that a worker may take for the job's teardown after its last item, before it is killed. The worker itself
+"""Seconds that a worker may take for the job's teardown when no items are left, before it is killed. The worker itself
 gives up after 10 s (`_TEARDOWN_SECONDS`) and ends in order."""
 
 
@@ -474,7 +474,7 @@ class Scheduler:
         self._status = replace(self._status, abandoned=True)
 
     def _handle_idle(self) -> None:
-        """Pause the run's clock while every chunk is paused. Stop an abandoned run that only a user could resume."""
+        """Pause the run's clock while the run is idle. Stop an abandoned run that only a user could resume."""
         if self._status.idle:
             self._step.clock.pause(self._step.now)
         elif self._status.starts_items:
@@ -615,7 +615,10 @@ class Scheduler:
         return bool(running) and all(waits.get(number) in self.hosts.paused for number in running)
 
     def _end(self) -> None:
-        """End the run after its last worker has ended. A stopped run with nothing left to do counts as finished."""
+        """End the run after its last worker has ended.
+
+        A stopped run with nothing left to do counts as finished; a run whose input failed counts as failed.
+        """
         nothing_left = self._input_is_over and not self._chunks.unended
         ending = self._status.ending
         if self._input_failure is not None and (ending is None or ending.state is not RunState.FAILED):

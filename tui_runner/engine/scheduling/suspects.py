@@ -2,7 +2,8 @@
 
 When a worker is lost, any item that it was executing may have killed it. All of them become suspects and run in a
 worker that executes one item at a time, so that only one item can be the cause of the next death. An item is recorded
-as failed if it was in flight in three deaths, and was the only item in flight in the last two of them.
+as failed if it was in flight in three deaths, and was the only item in flight in the last two of them. If earlier
+processes of the run recorded two of the deaths, the third one alone is enough.
 
 An item may also damage its worker and return, for example by closing the worker's files. Then nothing is in flight when
 the worker dies. When two workers die with the same unreported items, these items become suspects as a group. Half of a

@@ -56,9 +56,10 @@ class Worker:
         slot: index of the worker's share of the threads; the replacement of a worker has the same slot. None for the
             worker that runs suspects one at a time.
         state: current state; only `become` changes it.
-        deadline: monotonic time at which a worker that still runs is killed; None for a worker without an order to end.
-        fault: reason why the worker was killed, if one of its items is to blame; otherwise empty.
-        open: numbers of the worker's chunks in which items have not started.
+        deadline: monotonic time at which a worker that still runs is killed; None for a worker whose end is not
+            expected, even if it was killed.
+        fault: reason why the worker was killed, if an item may be to blame or it did not report; otherwise empty.
+        open: numbers of the worker's chunks in which items have not started, without paused and cancelled chunks.
         chunks: numbers of all chunks of the worker.
         waiting: True if items wait to be started, by the worker's last report.
         in_flight: number of items in flight by chunk, by the worker's last report.
@@ -103,7 +104,8 @@ class Worker:
 
 _IDLE_RATE = 1e-3
 """Fraction of the run's rate that a worker without items to start gets. Its first new item can start at once, and after
-its next report it gets a full share. With a rate of 0, it would never start an item."""
+its next report it gets a full share. With a rate of 0, it would never start an item. The fraction is small, because it
+comes on top of the shares of the other workers, which are the whole rate."""
 
 
 class Workers:
@@ -198,7 +200,8 @@ class Workers:
     def rate_shares(self) -> dict[Worker, float | None]:
         """Return the items per second that each worker may start; None for no limit.
 
-        Workers with items to start get equal shares, the other workers get `_IDLE_RATE`.
+        Workers with items to start get equal shares, the other workers get `_IDLE_RATE` of the rate. If no worker has
+        items to start, all get equal shares.
         """
         if self.rate is None:
             return dict.fromkeys(self, None)
@@ -226,12 +229,16 @@ class Workers:
         return next((worker for worker in self if worker.slot is None and not worker.is_expected_to_end), None)
 
     def open_limit(self, open_chunks: int) -> int:
-        """Return the number of chunks to have open: at least two per worker, so that each worker has one in reserve."""
+        """Return the number of chunks to have open: `open_chunks`, but at least two per worker if there are several.
+
+        With two, each worker has a chunk in reserve.
+        """
         return open_chunks if self.size == 1 else max(open_chunks, 2 * self.size)
 
 
 DRAIN_SLACK = 5.0
-"""Seconds after the grace time in which a draining worker can send its last rows, before it is killed."""
+"""Seconds after the grace time in which a draining worker can send its last rows, before it is killed. The end of a
+stopped run is delayed by at most this time if a worker hangs."""
 RECYCLE_GRACE = 3600.0
 """Seconds that items in flight may take when their worker is replaced. A long time does no harm, because the worker
 starts no more items. With a short time, long items would start again at each replacement and never end."""
@@ -396,7 +403,10 @@ class Liveness:
         self._reported_at.pop(worker, None)
 
     def silent(self, now: float) -> list[int]:
-        """Return the workers whose last report is older than `patience`. Workers that never reported are left out."""
+        """Return the workers whose last report is older than `patience`. Workers that never reported are left out.
+
+        After a time in which tui-runner itself was stopped, the patience with every worker begins anew.
+        """
         if now - self._looked_at > _OWN_ABSENCE:
             self._reported_at = dict.fromkeys(self._reported_at, now)
         self._looked_at = now

@@ -22,7 +22,7 @@ from tui_runner.system.clock import time
 
 _STUBBORN = 4
 """Multiple of `TIMEOUT_GRACE` after its deadline at which a coroutine is abandoned. It was cancelled one
-`TIMEOUT_GRACE` after its deadline, and still runs."""
+`TIMEOUT_GRACE` after its deadline, so it has had 0.6 s to clean up, and still runs."""
 _BLOCKED_SECONDS = 3.0
 """Seconds that the event loop may take to replace a task. If it takes longer, a coroutine blocks the loop, and the
 worker is stuck."""
@@ -38,7 +38,8 @@ class _Consumer:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.scope: asyncio.Timeout | None = None
-        """Timeout scope of the coroutine being awaited. Rescheduling the scope to the present ends the coroutine."""
+        """Timeout scope of the coroutine being awaited; None between items. Rescheduling the scope to the present ends
+        the coroutine."""
 
 
 class AsyncPool(Pool):
@@ -76,7 +77,10 @@ class AsyncPool(Pool):
         self._loop.call_soon_threadsafe(self._start, count)
 
     def end_overdue(self) -> None:
-        """Cancel coroutines past their deadline. Record those that do not end as timed out, and replace their tasks."""
+        """Cancel coroutines that run `TIMEOUT_GRACE` past their deadline.
+
+        If a coroutine still runs at `_STUBBORN` times this grace, record it as timed out and replace its task.
+        """
         if self.execution.timeout is None:
             return
         now = time.monotonic()
@@ -103,9 +107,10 @@ class AsyncPool(Pool):
         return stuck if stuck >= max(MIN_STUCK, len(self._consumers)) else 0
 
     def join(self, timeout: float) -> int:
-        """Wait until every task has ended, at most `timeout` seconds, then end the loop.
+        """Wait until every task has ended, at most `timeout` seconds.
 
-        Return the number of tasks that have not ended.
+        If all tasks have ended, end the loop and return 0. Otherwise return the number of tasks that have not ended;
+        tasks that were replaced are not counted.
         """
         end = time.monotonic() + timeout
         ended = asyncio.run_coroutine_threadsafe(self._ended(), self._loop)

@@ -29,9 +29,11 @@ from tui_runner.text.describe import Failure, describe
 from tui_runner.text.items import Refused
 
 _MANY_ITEMS = 5_000
-"""Number of ended items at which the reporter is woken before it is due. A batch of that size is worth a message."""
+"""Number of ended items at which the reporter is woken before it is due. A message takes a millisecond
+(`reporter._SHORTEST`), which is 0.2 µs for each of that many items."""
 _MAX_ITEMS = 40_000
-"""Number of ended items waiting for the reporter at which no new item starts, so that memory stays bounded."""
+"""Number of ended items waiting for the reporter at which no new item starts. Results below `LARGE` bytes are not
+counted before the reporter takes them; 40,000 of these have less than 164 MB."""
 MAX_ROWS = 50_000
 """Most rows in one batch, unless a single result has more. Converting more would hold the interpreter lock for too
 long. And a flush of more rows than DuckDB's row group (122,880) leaves row groups half full. A later checkpoint unpacks
@@ -41,7 +43,7 @@ LARGE = 4_096
 counts smaller results, so that threads need no lock for them."""
 _FORGETTING = 0.98
 """Factor applied to the estimated size of a large result with each new result, so that the estimate falls when results
-become smaller."""
+become smaller: by half after 34 results."""
 _STEP_SECONDS = 0.5
 """Least seconds between two steps of the window (see `Outcomes`). It is about the duration of a flush, because a step
 shows its effect only after a flush."""
@@ -74,7 +76,8 @@ class Outcome:
     Attributes:
         chunk: chunk of the item.
         index: index of the item in the chunk.
-        attempt: number of the attempt; of a cancelled item, the number of its last attempt.
+        attempt: number of the attempt, from 1. For an item that was cancelled between attempts or before the first one,
+            the number of attempts made.
         is_first: True if no earlier attempt at the item counts as failed.
         ending: kind of end.
         started: time at which the attempt began, by `time.monotonic()`.
@@ -84,7 +87,8 @@ class Outcome:
             next attempt, the reporter changes `ending` to RETRY.
         host: host that caused the failure, or that the item waits for; empty for none.
         postponed_seconds: seconds until the item runs again, if this attempt does not count: the server named a time
-            for a retry, or the host gate sent the item back. None if the attempt counts.
+            for a retry, or the host gate sent the item back. None if the attempt counts. If the queue refuses to
+            postpone the item, the attempt counts, too.
         refused: True if the host refused the request for now (429, or 503 with `Retry-After`).
     """
 
@@ -140,7 +144,8 @@ class Outcomes:
         """Smallest value of `unwritten` between the two steps before. If `_least_unwritten` is smaller, the backlog
         shrinks already, and the window does not."""
         self._item_seconds = 0.0
-        """Seconds that the last item with a large result took. A step has no effect before such items have ended."""
+        """Seconds that the last item took of a slice with a large result. A step has no effect before such items
+        end."""
         self._blocks: deque[Block] = deque()
         self._others: deque[Outcome] = deque()
         self._lock = threading.Lock()
@@ -152,7 +157,8 @@ class Outcomes:
         self._large = 0.0
         """Estimated bytes of a large result, from the largest recent result."""
         self.unwritten = 0
-        """Bytes of rows that threads have made and that are not committed yet."""
+        """Bytes of rows that are not committed yet: of large results as soon as a thread has made them, of results
+        below `LARGE` bytes as soon as the reporter has taken them."""
         self.on_put: Callable[[], None] | None = None
         """Called by every thread that has passed on a result, so that the memory limit checks the process."""
         self.has_more = False
@@ -199,7 +205,9 @@ class Outcomes:
             self.on_put()
 
     def take(self, unfinished: Iterable[Block] = ()) -> tuple[list[tuple[OpenedChunk, list[Ended]]], list[Outcome]]:
-        """Take ended attempts with up to `MAX_ROWS` rows. If more are left, set `wake` for the next call.
+        """Take ended attempts with up to `MAX_ROWS` rows; a single item with more rows is taken alone.
+
+        If successful items are left, set `wake` for the next call.
 
         Args:
             unfinished: blocks of slices that are still being executed. Their ended items are taken as well, so that
@@ -364,28 +372,28 @@ class Execution:
             return self._postponed(slot, now)
         failure = self._failure(slot, error)
         status = status_of(error)
-        told = retry_after(error)
+        retry_seconds = retry_after(error)
         host = _at_fault(slot, error, failure, status)
         seconds = now - slot.started
         if slot.reserved_host:
-            self._end_reservation(slot, status, seconds, told)
+            self._end_reservation(slot, status, seconds, retry_seconds)
         outcome = self._outcome(slot, Ending.FAILED, failure, now)
         outcome.host = host
-        if failure.transient and is_refusal(status, told):
+        if failure.transient and is_refusal(status, retry_seconds):
             outcome.refused = True
             if host:
-                self._gate.refuse(host, told, slot.started)
+                self._gate.refuse(host, retry_seconds, slot.started)
             cooldown = self._gate.cooldown(host) if host else 0.0
-            if told is not None:
-                outcome.postponed_seconds = max(told, cooldown)
+            if retry_seconds is not None:
+                outcome.postponed_seconds = max(retry_seconds, cooldown)
             if outcome.retry_after is not None:
                 outcome.retry_after = max(outcome.retry_after, cooldown)
         return outcome
 
-    def _end_reservation(self, slot: Slot, status: int | None, seconds: float, told: float | None) -> None:
+    def _end_reservation(self, slot: Slot, status: int | None, seconds: float, retry_seconds: float | None) -> None:
         """Report a failure to the gate if the item has reserved a host but used its own HTTP client."""
         host, slot.reserved_host = slot.reserved_host, ""
-        if self._gate.end_item(host, ok=False, status=status, seconds=seconds, retry_after=told):
+        if self._gate.end_item(host, ok=False, status=status, seconds=seconds, retry_after=retry_seconds):
             self._gate.changed(host)
 
     @staticmethod
@@ -460,7 +468,7 @@ class RefusedItem(Exception):
 
 
 def cancelled(chunk: OpenedChunk, index: int) -> Outcome:
-    """Return the outcome of an item that was cancelled before it started."""
+    """Return the outcome of an item that was cancelled before its first attempt, or before a retry."""
     made = chunk.made.get(index, 0)
     now = time.monotonic()
     return Outcome(chunk, index, made, not made, Ending.CANCELLED, now, now)

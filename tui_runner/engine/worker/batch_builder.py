@@ -49,19 +49,19 @@ def _unstorable(ended: list[tuple[OpenedChunk, list[Ended]]], built: Built) -> l
     found = []
     number = 0
     for part, (chunk, items) in enumerate(ended):
-        kept = []
+        stored = []
         for item in items:
             message = built.failed.get(number)
             number += 1
             if message is None:
-                kept.append(item)
+                stored.append(item)
                 continue
             index, started, now, _ = item
             made = chunk.made.get(index, 0)
             failure = Failure("RowError", message)
             first = not chunk.tries.get(index, 0)
             found.append(Outcome(chunk, index, made + 1, first, Ending.FAILED, started, now, failure))
-        ended[part] = (chunk, kept)
+        ended[part] = (chunk, stored)
     return found
 
 
@@ -136,7 +136,7 @@ class BatchBuilder:
         self._end_items(chunk, indexes)
 
     def add(self, outcome: Outcome) -> None:
-        """Add an attempt that failed or was cancelled.
+        """Add an attempt that failed, timed out or was cancelled.
 
         Its `ending` must be final: it is RETRY only if the queue has accepted the retry.
         """

@@ -18,7 +18,7 @@ not fall. If it falls, the last step is undone.
 outside of the interpreter lock. The number is doubled as long as throughput rises. After that, no step is tried for
 `HOLD_SECONDS`.
 
-Whenever the processor has idle time, the number is doubled.
+If the processor has idle time, the number is doubled, except after a step up that brought no throughput.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class ThreadTuner:
         self.is_ramping = True
         """True while threads are added at short intervals, so that a measurement is due every `RAMP_SECONDS`."""
         self._ramp_items = 0
-        """Items that ended during the ramp."""
+        """Items that have ended since the start."""
         self._ramp_end = 0.0
         """Time until which the ramp waits for items to end, by the clock of `measure`; 0 before items wait."""
         self._busy_looks = 0
@@ -108,7 +108,7 @@ class ThreadTuner:
         self._descended = False
         """True if a step down has cost no throughput. More items at once are no gain then, so no step up is tried."""
         self._hold_until = 0.0
-        self._said = False
+        self._has_reported = False
 
     def count(self, items: int) -> None:
         """Count `items` items that have ended since the last call."""
@@ -204,9 +204,9 @@ class ThreadTuner:
     def _hold(self, now: float, threads: int) -> str | None:
         """Try no step for `HOLD_SECONDS`. Return a text for the run's log the first time, otherwise None."""
         self._hold_until = now + HOLD_SECONDS
-        if self._said or self.useful is None:
+        if self._has_reported or self.useful is None:
             return None
-        self._said = True
+        self._has_reported = True
         return (
             f"the job keeps the processor busy: {self.useful} of {threads} threads run at once, because more would not"
             " be faster; --workers uses more processors"

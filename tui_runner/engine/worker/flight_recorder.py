@@ -20,11 +20,13 @@ import threading
 from array import array
 
 SLOTS = 65_536
-"""Number of slots: more than the threads of a process. Pages of the mapping that are never written take no memory."""
+"""Number of slots: more than a process usually has threads. Further threads share the last slot. Pages of the mapping
+that are never written take no memory."""
 _SIZE = 8 * SLOTS
 """Bytes of the mapping: eight for each slot."""
 ATTEMPT_BITS = 20
-"""Number of low bits of a note that hold the attempt; the other 43 bits hold the position."""
+"""Number of low bits of a note that hold the attempt; the other 43 bits hold the position. So an item may have a
+million attempts, and a run 8 trillion items."""
 MAX_ATTEMPT = (1 << ATTEMPT_BITS) - 1
 """Largest number of an attempt in a note; later attempts are recorded as this one."""
 
@@ -52,14 +54,14 @@ class FlightRecorder:
         descriptor: from `open_memory`; None for memory of this process alone.
 
     Attributes:
-        slots: the notes; each thread writes its own.
+        slots: the notes; each thread writes only at the index that `take_slot` has returned to it.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._memory = mmap.mmap(-1 if descriptor is None else descriptor, _SIZE)
         self.slots = memoryview(self._memory).cast("q")
         self._lock = threading.Lock()
-        """Guards the free slots; the notes themselves need no lock, because each thread writes only its own."""
+        """Guards the free slots. The notes need no lock, because a note is written by a single store."""
         self._free: list[int] = []
         self._used = 0
 

@@ -93,7 +93,11 @@ def json_value(value: object, redact: Redaction) -> str | None:
 
 
 def comes_back(value: object) -> bool:
-    """Return True if JSON preserves the value and the types in it."""
+    """Return True if JSON preserves the value and the types in it.
+
+    Raises:
+        RecursionError: the value is nested too deeply, or contains itself.
+    """
     kind = type(value)
     if value is None or kind in (str, int, bool):
         return True

@@ -47,7 +47,7 @@ class JobLog:
         """Guards the fields above: item threads add lines, and the reporter takes them."""
 
     def add(self, level: str, text: str, place: tuple[int, int] | None = None) -> None:
-        """Add `text`, line by line. `place` is the (chunk, position) of the item that printed it."""
+        """Add `text`, line by line, without secrets. `place` is the (chunk, position) of the item that printed it."""
         chunk, item = place if place is not None else (None, None)
         value = "" if place is None else self._value(place)
         now = time.time()
@@ -56,8 +56,8 @@ class JobLog:
                 if len(self._lines) >= MAX_LINES:
                     self._dropped += 1
                     continue
-                kept = storable(self._redact(line[: MAX_LINE_LENGTH + LONGEST_SECRET])[:MAX_LINE_LENGTH])
-                self._lines.append(LogLine(now, level, kept, chunk, item, self._worker, value))
+                shown = storable(self._redact(line[: MAX_LINE_LENGTH + LONGEST_SECRET])[:MAX_LINE_LENGTH])
+                self._lines.append(LogLine(now, level, shown, chunk, item, self._worker, value))
 
     def _value(self, place: tuple[int, int]) -> str:
         """Return a short text of the item at `place`, which this thread executes.
@@ -100,7 +100,11 @@ class JobStream(TextStream):
         self._begun = threading.local()
 
     def write(self, text: str) -> int:
-        """Log the lines that `text` completes. An unfinished line is kept until its end, separately for each thread."""
+        """Log the lines that `text` completes. Pass text that no item prints to `otherwise`, if that is a stream.
+
+        An unfinished line is kept, separately for each thread, until it ends, until the thread prints for another item,
+        or until it has more than `MAX_LINE_LENGTH` characters. Then it is logged.
+        """
         place = _place()
         if place is None and self._otherwise is not None:
             return self._otherwise.write(text)

@@ -41,7 +41,8 @@ _RELEASED = 0.8
 """Items start again when the worker has grown by less than this share of the allowed growth. With a share near 1, the
 worker would soon pause again."""
 _PATIENCE = 5.0
-"""Seconds that a worker which starts no items waits for items in flight to end, before it asks to be replaced."""
+"""Seconds that a worker which starts no items waits for items in flight to end, before it asks to be replaced. With
+less, more items would be interrupted and run again; with more, a full worker would be idle for longer."""
 _QUIET_LOOKS = 2
 """Checks in a row that must find no item in flight. One check is not enough, because a thread may just have taken an
 item."""

@@ -29,13 +29,13 @@ class OpenedChunk:
     Attributes:
         number: number of the chunk.
         positions: position in the input of each item.
-        values: the items; None after the result of an item has been reported, to free its memory.
+        values: the items; None once the reporter has put the result of an item into a batch, to free its memory.
         packed: the items as they were sent, to restore an item that the function has changed.
         keys: key of each item, computed before the function can change the item. None if all items are immutable, so
             that their keys can be computed later.
         texts: short text of each item, computed at the same time as the keys. None if `keys` is None, or if the ledger
             gets no texts.
-        todo: indexes of the items that no thread has taken, in order.
+        todo: indexes of the items that no thread and no line of a host has taken, in order.
         unended: number of items without a final outcome; the chunk is finished at 0.
         made: attempts already made, by index; a missing index means 0.
         tries: attempts that failed and count as retries, by index.

@@ -1,9 +1,9 @@
 """Collects ended attempts into batches, counts them, and reports them to the tui-runner process.
 
-A batch is sent when it is due (`INTERVAL`), when it is full, or when the worker has become idle. At least `_SHORTEST`
-lies between two batches, unless a batch is full or the last one. The counters of a `ResultBatch` count exactly the
-items that were sent so far. So when a worker is lost, the program's counters count exactly the items whose results it
-has received.
+A batch is sent when it is due (`INTERVAL`, or less while `concurrency` adds threads), when many items or bytes wait
+(`Outcomes`), or when the worker has become idle. At least `_SHORTEST` lies between two batches, unless a batch is full
+or the last one. The counters of a `ResultBatch` count exactly the items that were sent so far. So when a worker is
+lost, the program's counters count exactly the items whose results it has received.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Reporter:
             self._send(LogLines(self._worker, lines, dropped))
 
     def _report_progress(self, busy: bool) -> None:
-        """Send a `Progress`, unless one was just sent or the worker is still idle."""
+        """Send a `Progress`, unless one was just sent. An idle worker sends one at once, then every `_HEARTBEAT`."""
         # The first are sent: the oldest, and before items that wait for their host those that are executed, because
         # only they show that the run is stalled.
         running = sorted(self._queue.in_flight(), key=lambda found: (bool(found[2].held_by), found[2].started))

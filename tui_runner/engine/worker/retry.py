@@ -9,7 +9,8 @@ slowed down, and waiting items catch up at full speed after an outage. The share
 because threads that wait for a slow service cannot make more. So the budget has an effect only if threads fail faster
 than once a second.
 
-*Errors* of httpx, requests, urllib and aiohttp are recognised by their attributes, without importing these libraries.
+*Errors* of HTTP libraries are recognised by their attributes and by the names of their base classes
+(`_TRANSIENT_CLASSES`), without importing these libraries.
 
 *Delays* are exponential with full jitter, `uniform(0, min(cap, base * 2**n))`: the variant that finishes soonest with
 the least load in Marc Brooker's comparison ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).

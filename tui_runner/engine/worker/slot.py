@@ -29,7 +29,10 @@ class Slot:
         index: index of the item being executed; -1 for none.
         value: the item being executed.
         attempt: number of this attempt, from 1, counted across workers.
-        started: time at which the attempt began, by `time.monotonic()`.
+        started: time at which the attempt began, by `time.monotonic()`. Waits for a host and stops of the process move
+            it, so that they do not count as running time.
+        grabbed: time at which the slice was taken, by the same clock.
+        size: number of items of the slice, without recalled ones.
         deadline: time at which the attempt times out, by the same clock; None without a timeout.
         superseded: True if the attempt was ended from outside; its result is dropped and the slot takes no other item.
         reserved_host: host to which the item may send one request without waiting, because the request was reserved
@@ -94,10 +97,11 @@ class Slot:
         self.claim: list[float] | None = None
 
     def begin_wait(self, host: str) -> None:
-        """Suspend the timeout while the item waits for `host`, and let another thread run in its place.
+        """Suspend the timeout while the item waits for `host`. If other hosts are known, another thread runs meanwhile.
 
         Raises:
-            ItemPostponed: too many items wait already; the item goes into the line of its host and starts again later.
+            ItemPostponed: too many items wait already, or the worker is ending. The item goes into the line of its host
+                and starts again later.
         """
         if self.queue is not None:
             self.queue.begin_wait(self, host)
@@ -136,6 +140,7 @@ class Slot:
         Raises:
             RuntimeError: the job does not allow its items to add items.
             TypeError: the ledger stores added items as JSON, and JSON does not preserve one of the items.
+            RecursionError: an item is nested too deeply, or contains itself.
         """
         if self.queue is not None and not self.queue.takes_added:
             raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")

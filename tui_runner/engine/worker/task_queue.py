@@ -11,9 +11,9 @@ puts them back at the head of the chunk's queue. The threads find their slices e
 wait. When an item takes longer than `SLOW_SECONDS`, an idle thread recalls the remaining items of its slice, so no item
 waits behind a slow one.
 
-A slice is a single item in three cases: a rate limits the starts, the item is the probe during a pause, or the item's
-host is known. Items with a known host wait in `host_lines`, and start before other items as soon as their host accepts
-requests. A job without known hosts pays nothing for this.
+A slice is a single item in four cases: a rate limits the starts, the item is the probe during a pause, the item's host
+is known, or an asyncio task takes the slice. Items with a known host wait in `host_lines`, and start before other items
+as soon as their host accepts requests. A job without known hosts pays nothing for this.
 
 The *gate* (`HostGate`) decides when a request may be sent to a host. An item that has started and waits in the gate
 keeps its thread; meanwhile another thread runs in its place (`begin_wait`). When many items wait like this, further
@@ -55,7 +55,8 @@ MOST_HELD = 20_000
 Below it, the worker requests more chunks, so that items of other hosts, later in the input, can run."""
 _LONG_SECONDS = 1.0
 """Shortest cooldown, in seconds, during which waiting threads are replaced even if only one host is known. The new
-threads may find items of other hosts."""
+threads may find items of other hosts. Shorter cooldowns end before that is worth the new threads, which are surplus
+afterwards."""
 _MOST_WAITING = 32
 """Most items that may wait for hosts and hold their threads, unless there are more threads than this. Waiting threads
 cost little, but each of their items may still start after its chunk is paused."""
@@ -366,7 +367,7 @@ class WorkQueue:
         return max(_MOST_WAITING, self._wanted_consumers)
 
     def begin_wait(self, slot: Slot, host: str) -> None:
-        """Record that the item of `slot` waits for `host`, and start another consumer in its place.
+        """Record that the item of `slot` waits for `host`. Start another consumer if it may find items of other hosts.
 
         Raises:
             ItemPostponed: the item must start again later, because too many items wait or the worker is ending. An item
@@ -585,7 +586,7 @@ class WorkQueue:
             self._wake()
 
     def resume(self, number: int | None) -> None:
-        """Undo `pause`. Items of a resumed chunk go to the front."""
+        """Undo `pause`. Items of a resumed chunk go to the front; those of a known host go to the end of its line."""
         with self._changed:
             if number is None:
                 self._paused = False
@@ -755,7 +756,7 @@ class WorkQueue:
         return {number: each for number, each in found.items() if number not in executed}
 
     def over_budget(self) -> int:
-        """Return the number of retries that are due and that the retry budget holds back."""
+        """Return the number of retries that the retry budget holds back: those due for `_OVERDUE_SECONDS`."""
         if not self._delayed:
             return 0
         with self._changed:

@@ -72,7 +72,10 @@ class Pool(ABC):
 
     @abstractmethod
     def end_overdue(self) -> None:
-        """Record attempts that run past their deadline as timed out, and replace their threads or tasks."""
+        """Record attempts as timed out that run `TIMEOUT_GRACE` past their deadline.
+
+        Replace their threads or tasks, which may never end.
+        """
 
     @abstractmethod
     def stuck(self) -> int:
@@ -85,7 +88,8 @@ class Pool(ABC):
     def join(self, timeout: float) -> int:
         """Wait, after `WorkQueue.end`, until every thread or task has ended, at most `timeout` seconds.
 
-        Return the number of threads or tasks that have not ended.
+        Return the number of threads or tasks that have not ended. Those that `end_overdue` has replaced are neither
+        waited for nor counted.
         """
 
 
@@ -184,7 +188,10 @@ class ThreadPool(Pool):
         queue.on_missing = self.start
 
     def end_overdue(self) -> None:
-        """Record attempts that run past their deadline as timed out, and start a new thread for each of them."""
+        """Record attempts as timed out that run `TIMEOUT_GRACE` past their deadline.
+
+        Start a new thread for each of them.
+        """
         if self.execution.timeout is None:
             return
         now = time.monotonic()
@@ -205,7 +212,7 @@ class ThreadPool(Pool):
             self.start(1)
 
     def stuck(self) -> int:
-        """Return the number of stuck threads if it is at least the number of working threads; otherwise 0."""
+        """Return the number of stuck threads; 0 if it is below `MIN_STUCK` or below the number of working threads."""
         stuck = len(self.left_behind)
         return stuck if stuck >= max(MIN_STUCK, len(self.consumers)) else 0
 

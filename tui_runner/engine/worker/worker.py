@@ -76,8 +76,9 @@ from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
-"""Seconds that a job's teardown may take before the worker ends without it; less than the scheduler's
-`_TEARDOWN_SLACK`, after which the worker is killed."""
+"""Seconds that a job's teardown may take before the worker ends without it. At the end of a run this is less than the
+scheduler's `_TEARDOWN_SLACK`, after which the worker is killed. In a stopped run, the worker is killed `DRAIN_SLACK`
+after the grace time, even during its teardown."""
 _PR_SET_PDEATHSIG = 1
 """Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
 BROKEN = "this worker cannot continue, because a function has broken something that the worker needs"
@@ -157,7 +158,7 @@ class Worker:
         """Run the job's setup, start the pool, then report `Ready`.
 
         Raises:
-            UserError: setup raised.
+            UserError: setup raised, or the system refuses a thread.
         """
         this_is_no_copy()
         http.gate.add(self._listener)
@@ -195,7 +196,11 @@ class Worker:
             raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
     def apply(self, order: Order) -> bool:
-        """Carry out an order. Return False after `Drain`, which is the last order."""
+        """Carry out an order. Return False after `Drain`, which is the last order.
+
+        Raises:
+            UserError: the system refuses a thread.
+        """
         match order:
             case OpenChunk():
                 self._open(order)

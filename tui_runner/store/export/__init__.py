@@ -144,7 +144,10 @@ def _csv_cell(text: str) -> str:
 
 
 def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) -> int:
-    """Write the rows as JSON objects: first `head`, then the objects separated by `between`, then `tail`."""
+    """Write the rows as JSON objects: first `head`, then the objects separated by `between`, then `tail`.
+
+    If nothing was written before, `tail` is omitted.
+    """
     names = [json_string(name) for name in distinct(rows.schema.names)]
     makers = [field_cells(field) for field in rows.schema]
     out.write(head)
@@ -175,7 +178,7 @@ def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
 
 
 def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most: int) -> int:
-    """Write at most `most` rows as a table with aligned columns."""
+    """Write at most `most` rows as a table with aligned columns. Return the number of rows written."""
 
     def cell(text: str | None) -> str:
         return _LINE_ENDS.sub("↵", clean("NULL" if text is None else text)).replace("\t", " ")
@@ -237,11 +240,11 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 def _cut(text: str, width: int) -> tuple[str, int]:
     """Return `text` cut to at most `width` terminal cells, with an ellipsis at its end, and the width of the result."""
-    kept, used = [], 0
+    shown, used = [], 0
     for char in text:
         size = display_width(char)
         if used + size > width - 1:
             break
-        kept.append(char)
+        shown.append(char)
         used += size
-    return "".join(kept) + "…", used + 1
+    return "".join(shown) + "…", used + 1

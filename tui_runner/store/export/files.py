@@ -141,8 +141,8 @@ def write_file(
         rows: the result to write.
         format: one of `FORMATS`.
         path: path of the file.
-        progress: called before each batch with the number of rows so far. If it returns False, the export ends. None
-            for no calls.
+        progress: called before each batch is written, with the number of rows including this batch. If it returns
+            False, the export ends. None for no calls.
         replace: True to replace a file that exists when all rows are written; False to leave it and raise an error.
 
     Returns:

@@ -25,7 +25,9 @@ _SLICE = 10_000
 
 
 def record_versions(cursor: duckdb.DuckDBPyConnection, views: ArrowViews, tables: Iterable[pa.Table]) -> None:
-    """Record the versions of pages, within the caller's transaction.
+    """Record the versions of pages with status 200, within the caller's transaction.
+
+    The recorded version of such a page is removed if the new response has none.
 
     Args:
         cursor: cursor with an open transaction.

@@ -1,8 +1,8 @@
 """The results table, whose columns adapt to the rows.
 
 A column is added when a key first appears in a row, and its type is widened when a value does not fit. No value is
-omitted, and no row fails because of its columns. `_run` and `_item` are the first two columns, because other columns
-are added later.
+omitted. An item fails because of its columns only if the table would have more than `MAX_COLUMNS` (`too_wide`). `_run`
+and `_item` are the first two columns, because other columns are added later.
 
 `ResultsTable.write` is called inside a transaction. First the columns are adapted to all tables of the flush, then each
 table is inserted. It returns the columns that the table has after the commit.
@@ -101,7 +101,9 @@ class ResultsTable:
         return Shape(types, {raw: column for raw, column in known if column in types})
 
     def add_in_steps(self, tables: Sequence[pa.Table]) -> None:
-        """Add new columns of `tables` in separate transactions if there are many. Call it before `write`.
+        """Add new columns of `tables` to an existing table in separate transactions, if there are many.
+
+        Call it before `write`, outside of a transaction.
 
         Each ALTER creates a new description of the whole table, and DuckDB keeps all descriptions until the end of the
         transaction: adding 800 columns to a table of 4,000 took 3 GB. If the flush fails afterwards, the table keeps

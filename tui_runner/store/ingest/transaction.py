@@ -91,7 +91,7 @@ _SAMPLES = pa.schema(
 class StateRecord:
     """The state of the run, and the seconds for which its processes have worked on it, without and with pauses.
 
-    A field that is None leaves the recorded value unchanged.
+    If `items_total`, `active_seconds` or `wall_seconds` is None, the recorded value stays unchanged.
     """
 
     state: str
@@ -170,6 +170,8 @@ class Writer:
     def write(self, entries: Sequence[Entry]) -> None:
         """Write all `entries` in one transaction, or nothing.
 
+        After an error, the results table may have new columns without values (`ResultsTable.add_in_steps`).
+
         Raises:
             Exception: any error. The transaction is rolled back.
         """
@@ -236,8 +238,8 @@ class Writer:
         same = "(item, key) IN (SELECT (item, key) FROM {view})"
         # An item that could not be read has a key that begins with `@`. If its line was corrected, the new item has the
         # same position but another key.
-        mended = "(starts_with(key, '@') AND item IN (SELECT item FROM {view}))"
-        replaced = self._delete_failed(again, f"({same} OR {mended})", "item, chunk")
+        corrected = "(starts_with(key, '@') AND item IN (SELECT item FROM {view}))"
+        replaced = self._delete_failed(again, f"({same} OR {corrected})", "item, chunk")
         # A new row with such a key is of an item that could not be read again: it replaces the row at its position.
         nameless = again.filter(pc.starts_with(again.column("key"), "@"))
         if nameless.num_rows:
@@ -325,7 +327,10 @@ def halves(batch: Batch, ticket: object) -> tuple[Batch, Batch]:
 
 
 def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = redact) -> Batch:
-    """Return `batch` without its rows. Items that were `ok` are `failed` with `error`, whose message is redacted."""
+    """Return `batch` without its rows and added items.
+
+    Items that were `ok` are `failed` with `error`, whose message is redacted.
+    """
     rows = batch.items.to_pylist()
     now = datetime.now(UTC)
     lost = [row for row in rows if row["state"] == "ok"]

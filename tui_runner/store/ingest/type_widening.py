@@ -182,8 +182,8 @@ def _finite(text: str) -> str:
     parts = rf"""regexp_extract_all(CAST({text} AS VARCHAR), '"(?:[^"\\]|\\.)*"|[^"]+')"""
     nan = "regexp_replace(part, '-?NaN', '\"nan\"', 'g')"
     words = rf"""regexp_replace({nan}, '(-?)Infinity', '"\1inf"', 'g')"""
-    mended = f"lambda part: CASE WHEN part[1] = '\"' THEN part ELSE {words} END"
-    whole = f"CAST(array_to_string(list_transform({parts}, {mended}), '') AS JSON)"
+    repaired = f"lambda part: CASE WHEN part[1] = '\"' THEN part ELSE {words} END"
+    whole = f"CAST(array_to_string(list_transform({parts}, {repaired}), '') AS JSON)"
     return f"CASE WHEN regexp_matches(CAST({text} AS VARCHAR), 'NaN|Infinity') THEN {whole} ELSE {text} END"
 
 

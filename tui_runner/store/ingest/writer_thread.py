@@ -162,7 +162,9 @@ class Ingest:
         wall_seconds: float | None = None,
         at_once: bool = True,
     ) -> None:
-        """Queue the run's state. A field that is None leaves the recorded value unchanged.
+        """Queue the run's state.
+
+        If `items_total`, `active_seconds` or `wall_seconds` is None, the recorded value stays unchanged.
 
         The state is written without waiting for the interval: a run that is killed just after it was paused must be
         recorded as paused. With `at_once=False`, the state waits like other records.
@@ -188,7 +190,9 @@ class Ingest:
         return not self._thread.is_alive()
 
     def close(self, timeout: float | None = None) -> bool:
-        """Commit everything that is queued and end the thread. A flush that fails now is not retried.
+        """Commit everything that is queued and end the thread.
+
+        A flush that has failed before is tried once more. A flush that fails from now on is not.
 
         Args:
             timeout: seconds to wait; None for no limit.

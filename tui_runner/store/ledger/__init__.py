@@ -71,7 +71,7 @@ def readable(path: Path) -> Iterator[None]:
     """Convert errors in a `with` block that reads a ledger to one error saying that the ledger is damaged.
 
     Raises:
-        DatabaseError: the block has read values that tui-runner never writes.
+        DatabaseError: the block has read values that tui-runner never writes, or the file or its disk has failed.
     """
     try:
         yield
@@ -89,7 +89,11 @@ class Ledger:
     """The ledger of one database. Used by one thread, with one cursor."""
 
     def __init__(self, cursor: Cursor) -> None:
-        """Open the ledger, and migrate an older version. A database without a ledger has no runs and is not changed."""
+        """Open the ledger, and migrate an older version. A database without a ledger has no runs and is not changed.
+
+        Raises:
+            DatabaseError: see `ensure_ledger`.
+        """
         self._cursor = cursor
         self._exists = ensure_ledger(cursor, create=False)
 
@@ -147,7 +151,10 @@ class Ledger:
                 add_items(cursor, views, run_id, table, rules)
 
     def forget_run(self, run_id: int) -> None:
-        """Undo `begin_run` for a run in which no item has ended: delete its rows, and its table if that is empty."""
+        """Undo `begin_run` for a run in which no item has ended: delete its rows in the ledger.
+
+        Drop its results table if that is empty and no other run uses it.
+        """
         table = self.run(run_id).table_name
         with self._transaction():
             for name in ("runs", "chunks", "items", "failed_attempts", "samples", "hosts", "added"):
@@ -182,7 +189,7 @@ class Ledger:
 
         Raises:
             UserError: there is no such run.
-            DatabaseError: the results table is missing, or a view or another program's table has its name.
+            DatabaseError: a view or another program's table has the name of the results table.
         """
         record = self.run(run_id)
         with self._transaction():

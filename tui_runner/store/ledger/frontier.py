@@ -15,7 +15,7 @@ class FrontierItems:
     Attributes:
         items: (position, value as JSON, True if an earlier attempt was recorded and did not succeed) for each item.
         length: number of items in the frontier so far, including items of the input.
-        is_last: True if no more items can be added, because every chunk read before has ended.
+        is_last: True if every chunk read before has ended. If `items` is empty as well, no more items can be added.
     """
 
     items: list[tuple[int, str, bool]]

@@ -121,7 +121,8 @@ def ledger_version(cursor: Cursor) -> int | None:
     """Return the version of the ledger in the database; None if there is none.
 
     Raises:
-        DatabaseError: another program has created the schema `runner`, or the ledger has no version.
+        DatabaseError: another program has created the schema `runner`, the ledger's own table is missing or empty, or
+            macros of the database replace functions of DuckDB.
     """
     found = cursor.execute(
         f"SELECT table_name FROM {CATALOG}.duckdb_tables() WHERE database_name = {CATALOG}.current_database()"
@@ -158,7 +159,7 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
 
     Raises:
         DatabaseError: a newer tui-runner wrote the ledger; an older one wrote it, and it cannot be changed; a table or
-            column is missing; or another program has created the schema `runner`.
+            column is missing; or an error of `ledger_version`.
     """
     version = ledger_version(cursor)
     if version == LEDGER_VERSION:

@@ -1,7 +1,7 @@
 """Queries about a run for users: slow items, failed items, groups of similar errors, throughput.
 
-Every function takes a cursor of the calling thread and only reads. The returned texts come from the job, so make them
-safe before they are shown.
+Functions that take a cursor use it in the calling thread and only read. The returned texts come from the job, so make
+them safe before they are shown.
 """
 
 from __future__ import annotations
@@ -275,8 +275,8 @@ class RunCurves:
     """Rates and memory of a run over time.
 
     The time in which processes ran it, including pauses, is divided into equal parts, oldest first. The time between
-    two processes is shown as a short gap of zeros, however long it was. All attributes are empty if the run has no
-    samples.
+    two processes is shown as a short gap of zeros, however long it was. If the run has no samples, all attributes are
+    empty, and `most` is 0.
 
     Attributes:
         items: items per second that ended in each part, successfully or not.
@@ -297,8 +297,9 @@ _LONGEST_STEP = 30.0
 """Seconds between two samples above which no process was running between them. Samples are taken every five seconds.
 Ledgers of earlier versions do not mark the first sample of a process."""
 _SHORTEST_STEP = 2.5
-"""Seconds between the last two samples of a process below which both get their mean rate. The last sample is taken when
-the run ends. It includes items that workers report only then, although some of them ran before the previous sample."""
+"""Seconds between the last two samples of a process below which both get their mean rate: half the usual interval. The
+last sample is taken when the run ends. It includes items that workers report only then, although some of them ran
+before the previous sample."""
 _GAPS = 30, 4
 """A gap between processes has a thirtieth of the width, two of 60 columns. All gaps together have at most a quarter of
 the width."""
@@ -403,7 +404,7 @@ class ResultTable:
 
 
 def result_tables(cursor: Cursor, limit: int = 50) -> list[ResultTable]:
-    """Return the tables outside of the ledger in the order in which they were created, at most `limit`."""
+    """Return the tables of the schema `main` in the order in which they were created, at most `limit`."""
     found = cursor.execute(
         f"""SELECT table_name, column_count FROM {CATALOG}.duckdb_tables()
         WHERE database_name = {CATALOG}.current_database() AND schema_name = 'main' AND NOT internal

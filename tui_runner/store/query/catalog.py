@@ -97,7 +97,7 @@ _MOST_COUNTED = 500
 def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTable]:
     """Return the tables with exact counts. DuckDB counts by metadata: 20 million rows, a third deleted, in 1.3 ms.
 
-    If a table is dropped meanwhile, return the estimates of all tables instead.
+    At most `_MOST_COUNTED` tables are counted. If one of them is dropped meanwhile, return the estimates of all tables.
     """
     places = [place for place, table in enumerate(tables) if not table.is_view][:_MOST_COUNTED]
     counts = [f"SELECT {place} AS place, count(*) AS n FROM {_qualified(tables[place])}" for place in places]
@@ -244,7 +244,9 @@ _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
 
 
 def newest_rows(console: Queryable) -> str | None:
-    """Return a statement for the newest rows of the newest run that has rows; None if no table has rows. Blocks.
+    """Return a statement for the newest rows of a results table; None if no table has rows. Blocks.
+
+    The table is the one of the newest run whose table has rows, or any other table with rows.
 
     Raises:
         UserError: see `Console.query`.
@@ -334,9 +336,9 @@ _ROWS_OF_TABLE = re.compile(
 def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
     """Return a statement for the same result, sorted by a column.
 
-    If the statement is only `FROM table ORDER BY … LIMIT n`, the whole table is sorted and the limit is kept: a user
-    who looks at the newest 100 rows and sorts by price wants the highest price of all rows. Any other statement is
-    sorted as it stands, with the rows that its own LIMIT leaves (see `has_limit`).
+    If the statement is only `FROM table LIMIT n`, with or without ORDER BY, the whole table is sorted and the limit is
+    kept: a user who looks at the newest 100 rows and sorts by price wants the highest price of all rows. Any other
+    statement is sorted as it stands, with the rows that its own LIMIT leaves (see `has_limit`).
 
     Args:
         statement: statement of the result, without a semicolon.
@@ -351,7 +353,7 @@ def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
 
 
 def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
-    """Return the query templates for the tables, and those for the ledger if there is one."""
+    """Return the query templates for the ledger, if there is one, and for all other tables, without views."""
     tables = list(tables)
     found: list[QueryTemplate] = []
     if {table.name for table in tables if table.schema == "runner"} >= _LEDGER_TABLES:

@@ -109,8 +109,9 @@ class Console:
                 here.
 
         Raises:
-            QueryError: `sql` is not a single statement that only reads, a parameter has no value, or DuckDB rejects the
-                statement.
+            UserError: `sql` is not a single statement that may be executed here, a parameter has no value, or `end` was
+                called.
+            QueryError: DuckDB rejects the statement.
             QueryCancelled: `cancel` was called.
             DatabaseError: the database is closed or broken.
         """
@@ -145,7 +146,7 @@ class Console:
         return True
 
     def progress(self) -> float | None:
-        """Return the progress of the statement, 0.0 to 1.0; None if DuckDB does not report it. Thread-safe."""
+        """Return the progress of the statement, 0.0 to 1.0; None if there is none or it is unknown. Thread-safe."""
         cursor = self._cursor
         if cursor is None or not self._thread.busy:
             return None
@@ -295,7 +296,12 @@ class _StoredResult(Result):
 
 
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
-    """Return the values of the parameters in `sql`; None if it has no parameters. DuckDB refuses other values."""
+    """Return the values of the parameters in `sql`; None if it has no parameters. DuckDB refuses other values.
+
+    Raises:
+        UserError: a parameter has no value, or DuckDB must not get the statement: it contains a NUL character or a lone
+            surrogate, or is nested too deeply.
+    """
     if "\0" in sql:
         raise UserError("the statement contains a NUL character", do="remove it")
     for what, text in (
@@ -315,7 +321,12 @@ def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | No
 
 
 def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tuple[str, bool]:
-    """Return the only statement in `sql`, as DuckDB's parser sees it, and True if its type only reads."""
+    """Return the only statement in `sql`, as DuckDB's parser sees it, and True if its type only reads.
+
+    Raises:
+        UserError: there is not exactly one statement, or it may not be executed here.
+        duckdb.Error: the parser rejects `sql`.
+    """
     statements = cursor.extract_statements(sql)
     if len(statements) != 1:
         what = f"{len(statements)} statements" if statements else "no statement"
@@ -339,7 +350,7 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
 def _bind(
     cursor: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None
 ) -> duckdb.DuckDBPyRelation:
-    """Return the statement as a relation. If the statement has an error, raise an error that names its place."""
+    """Return the statement as a relation. If it has an error, raise one that names the place, if DuckDB reports it."""
     try:
         return cursor.sql(statement, params=values)
     except duckdb.ProgrammingError as error:

@@ -19,12 +19,13 @@ from tui_runner.store.query.result import Result
 
 PAGE_ROWS = 10_000
 """Rows of a page: enough to scroll in, and few enough to be read in some milliseconds."""
-_KEPT_PAGES = 8
+_PAGES_IN_MEMORY = 8
 """Pages in memory at most, so that paging back a few pages does not read the file."""
-_KEPT_BYTES = 128 << 20
-"""Bytes of the pages in memory at most, without the current page."""
+_BYTES_IN_MEMORY = 128 << 20
+"""Bytes of the pages in memory at most, without the current page. Eight pages of rows of 10 KB would have 800 MB."""
 _FILE_BYTES = 4 << 30
-"""Largest size of the file in bytes. Nobody pages through more rows; they can be exported."""
+"""Largest size of the file in bytes, so that a result cannot fill the disk. Nobody pages through more rows; they can be
+exported."""
 
 
 class Pages:
@@ -49,7 +50,7 @@ class Pages:
         self._left: pa.RecordBatch | None = None
         self._guard = threading.Lock()
         """Held while a page is read, because pages come from one stream, in order."""
-        self._kept: OrderedDict[int, pa.Table] = OrderedDict()
+        self._in_memory: OrderedDict[int, pa.Table] = OrderedDict()
         self._count = 0
         self._file: IO[bytes] | None = None
         self._places: dict[int, tuple[int, int]] = {}
@@ -66,7 +67,8 @@ class Pages:
         This blocks until the page is read.
 
         Raises:
-            UserError: the statement failed or was cancelled, or the result was closed before its end.
+            UserError: the statement failed or was cancelled, the result was closed before its end, or the pages are
+                larger than the file may be.
         """
         with self._guard:
             while number >= self._count and not self.complete:
@@ -91,7 +93,7 @@ class Pages:
         self._result.close()
         with self._guard:
             self._closed = True
-            self._kept.clear()
+            self._in_memory.clear()
             self._left = None
             if self._file is not None:
                 self._file.close()
@@ -120,17 +122,17 @@ class Pages:
                 self.complete = self._left is None and self._result.complete
         except UserError:
             # Show the rows that were read before the failure.
-            self._keep(parts)
+            self._store(parts)
             raise
-        self._keep(parts)
+        self._store(parts)
         if missing and not self.complete and not parts:
             raise UserError("this result was ended before its last row", do="run the statement again")
 
-    def _keep(self, parts: list[pa.RecordBatch]) -> None:
+    def _store(self, parts: list[pa.RecordBatch]) -> None:
         if not parts:
             return
         page = pa.Table.from_batches(parts, schema=self.schema)
-        self._kept[self._count] = page
+        self._in_memory[self._count] = page
         self._count += 1
         self.rows_known += page.num_rows
         self.nbytes += page.nbytes
@@ -140,35 +142,36 @@ class Pages:
         """Return a page that was read before, from memory or from the file."""
         if self._closed:
             raise UserError("this result is closed", do="run the statement again")
-        if number in self._kept:
-            self._kept.move_to_end(number)
-            return self._kept[number]
+        if number in self._in_memory:
+            self._in_memory.move_to_end(number)
+            return self._in_memory[number]
         if self._file is None:
             raise AssertionError("a page that is not in memory is in the file")
         offset, size = self._places[number]
         self._file.seek(offset)
         page = pa.ipc.open_stream(self._file.read(size)).read_all()
-        self._kept[number] = page
+        self._in_memory[number] = page
         self._evict()
         return page
 
     def _evict(self) -> None:
         """Write the least recently used pages to the file and remove them from memory."""
-        while len(self._kept) > 1 and (
-            len(self._kept) > _KEPT_PAGES or sum(page.nbytes for page in list(self._kept.values())[:-1]) > _KEPT_BYTES
+        while len(self._in_memory) > 1 and (
+            len(self._in_memory) > _PAGES_IN_MEMORY
+            or sum(page.nbytes for page in list(self._in_memory.values())[:-1]) > _BYTES_IN_MEMORY
         ):
-            number, page = self._kept.popitem(last=False)
+            number, page = self._in_memory.popitem(last=False)
             if number not in self._places:
                 self._write(number, page)
 
     def _write(self, number: int, page: pa.Table) -> None:
-        """Append a page to the file. Raise `UserError` if the file is full."""
+        """Append a page to the file. If the file is full, keep the page in memory and raise `UserError`."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="tui-runner-")  # noqa: SIM115 - closed by `close`
         offset = self._file.seek(0, 2)
         if offset + page.nbytes > _FILE_BYTES:
-            self._kept[number] = page
-            self._kept.move_to_end(number, last=False)
+            self._in_memory[number] = page
+            self._in_memory.move_to_end(number, last=False)
             raise UserError("the result is too large to page through", do="export it, or ask for less")
         with pa.ipc.new_stream(self._file, page.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
             writer.write_table(page)

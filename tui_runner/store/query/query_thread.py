@@ -62,6 +62,9 @@ class QueryThread:
 
         Returns:
             The result of `call`. An exception of `call` is raised here.
+
+        Raises:
+            RuntimeError: the thread was closed.
         """
         with self._run_lock, self._changed:
             if self._closing:

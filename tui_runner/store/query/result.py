@@ -164,6 +164,7 @@ class Result(ABC):
         Raises:
             QueryError: the statement failed after the first rows, for example because a later text is not a number.
             QueryCancelled: the statement was cancelled.
+            UserError: the statement was ended, or the database or the connection to its process was lost.
         """
         while not self.closed:
             try:

@@ -130,8 +130,8 @@ def statement_at(script: str, position: int) -> Statement | None:
 def typed_value(text: str) -> object:
     """Convert text that a user typed for a parameter to a number, true, false or null if it has that form.
 
-    Other text is returned unchanged, as is a number with more digits than DuckDB supports. Text in single quotes loses
-    the quotes: `'5'` is a text.
+    Other text is returned unchanged, as is a whole number with more digits than DuckDB supports. Text in single quotes
+    loses the quotes: `'5'` is a text.
     """
     stripped = text.strip()
     match stripped.lower():

@@ -60,8 +60,8 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
         before = _ledger(cursor)
         # DuckDB executes a statement that changes data at once and stores its result. Reading the result does not
         # execute it again.
-        told = cursor.sql(sql, params=dict(values) if values else None)
-        readable = Readable(cursor.sql('SELECT 0::BIGINT AS "Count"') if told is None else told)
+        relation = cursor.sql(sql, params=dict(values) if values else None)
+        readable = Readable(cursor.sql('SELECT 0::BIGINT AS "Count"') if relation is None else relation)
         table = readable.relation.to_arrow_table()
         table = pa.Table.from_arrays(table.columns, schema=readable.schema(table.schema))
         if _ledger(cursor) != before:

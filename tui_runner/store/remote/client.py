@@ -65,7 +65,7 @@ class AnswerCheck:
         """Check that a batch refers only to memory that belongs to it.
 
         Raises:
-            ValueError, pa.ArrowException: the batch refers to other memory.
+            ValueError, pa.ArrowException: the batch refers to other memory, or has too many rows.
         """
         if batch.num_rows > PIECE_ROWS:
             raise ValueError("more rows than a tui-runner sends at once")
@@ -199,6 +199,7 @@ class RemoteConsole:
         """Execute a statement like `Console.query`.
 
         Raises:
+            UserError: an error of `Console.query`, or the owner executes as many queries as it may.
             OwnerGone: the owner does not respond any more, or has closed the connection.
             OwnerSilent: the owner is stopped or hangs.
             DatabaseError: the answer is not one that a tui-runner of this version sends.

@@ -113,8 +113,8 @@ def introduce(connection: socket.socket, token: Token | None, until: float, wher
     Raises:
         TooManyQueries: the server executes as many queries as it may.
         DatabaseError: the server uses another version of the protocol.
-        TimeoutError: the server did not respond in time. EOFError, OSError: the connection failed, or the server is not
-        a tui-runner of this user.
+        TimeoutError: the server did not respond in time.
+        EOFError, OSError: the connection failed, or the server is not a tui-runner of this user.
     """
     if token is None and not is_own_peer(connection):
         raise PermissionError("the process there runs for another user")

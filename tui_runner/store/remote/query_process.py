@@ -142,9 +142,10 @@ class QueryProcess:
             say: sends a frame to the client.
 
         Raises:
-            UserError: the statement was ended, because it needs too much memory or because the run needs the memory.
+            UserError: the statement was ended, because it needs too much memory or because the run needs the memory; or
+                no process can be started, or the log is too long (`Database.hold_checkpoints`).
             EOFError: `cancel` was called.
-            OSError: the client is gone, or no process can be started.
+            OSError: the client is gone, or this process has no free file descriptor.
         """
         self._database.statements.add(self)
         try:
@@ -166,7 +167,10 @@ class QueryProcess:
             self._kill()
 
     def end(self, reason: str) -> bool:
-        """Kill the process because the run needs its memory. Do not wait. Return True unless it was already ended."""
+        """Kill the process because the run needs its resources.
+
+        Do not wait. Return True unless it was already ended.
+        """
         with self._guard:
             if self._ended:
                 return False
@@ -179,7 +183,12 @@ class QueryProcess:
         return self._progress
 
     def _relay(self, link: socket.socket, say: Say, moment: Moment) -> None:
-        """Forward the frames of the process to the client, up to the last one."""
+        """Forward the frames of the process to the client, up to the last one, except the progress, which is stored.
+
+        Raises:
+            UserError: the process has ended too early.
+            EOFError: the statement was cancelled.
+        """
         while True:
             try:
                 kind, content = receive_frame(link, FRAME_BYTES)
@@ -195,7 +204,7 @@ class QueryProcess:
                 return
 
     def _lost(self) -> Exception:
-        """Return an error that says why the process has ended."""
+        """Return an error that says why the process has ended; an `EOFError` after a cancel."""
         if self._cancelled:
             return EOFError()
         if not self._ended:
@@ -208,7 +217,11 @@ class QueryProcess:
 
     @contextlib.contextmanager
     def _started(self, moment: Moment, request: bytes, spill: Path | None) -> Iterator[socket.socket]:
-        """Start the process. Yield the socket on which it sends its answer."""
+        """Start the process, and kill it at the end. Yield the socket on which it sends its answer.
+
+        Raises:
+            UserError: the system refuses a process.
+        """
         context = process_context()
         ours, theirs = context.Pipe()
         with ours, socket.socket(fileno=os.dup(ours.fileno())) as link:

@@ -223,7 +223,7 @@ class _Conversation:
         """Held while a frame is sent, because two threads send rows and progress, and their frames must not be
         interleaved."""
         # Used by the watching thread: the progress that was last sent, and when it was sent.
-        self._told, self._told_at = b"", time.monotonic()
+        self._sent_progress, self._sent_at = b"", time.monotonic()
         self._console = Console(database)
         self._process = QueryProcess(database, limits.memory)
         self._ended = threading.Event()
@@ -273,7 +273,10 @@ class _Conversation:
         return admitted
 
     def _watch(self) -> None:
-        """Wait until the client closes the connection; send progress meanwhile. The watching thread's main function."""
+        """Send progress until the client closes the connection or the conversation ends, then cancel the statement.
+
+        The main function of the watching thread.
+        """
         with selectors.DefaultSelector() as heard, selectors.DefaultSelector() as room:
             heard.register(self._connection, selectors.EVENT_READ)
             room.register(self._connection, selectors.EVENT_WRITE)
@@ -296,23 +299,23 @@ class _Conversation:
         """
         progress, now = self._console.progress() or self._process.progress(), time.monotonic()
         text = b"" if progress is None else str(round(progress * 1000)).encode()
-        is_news = text not in (b"", self._told)
+        is_news = text not in (b"", self._sent_progress)
         # Do not wait for the lock: the thread that holds it is sending rows.
-        if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
+        if (is_news or now - self._sent_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
                 send_frame(self._connection, PROGRESS, text)
             except OSError:  # the client is gone
                 self.end()
             finally:
                 self._sending.release()
-            self._told, self._told_at = text, now
+            self._sent_progress, self._sent_at = text, now
 
     def _say(self, kind: bytes, content: bytes | memoryview = b"") -> None:
         with self._sending:
             send_frame(self._connection, kind, content)
 
     def _answer(self, content: bytes) -> None:
-        """Execute a request; in a separate process if a run is writing to the database."""
+        """Execute a request; in a separate process if a run uses the database, unless the request is `light`."""
         try:
             request = unpack_request(content)
             beside = self._database.run_id is not None and not request.light
@@ -330,7 +333,7 @@ class _Conversation:
             self._say(FAILED, pack_error(error))
 
     def _take_turn(self, slots: threading.Semaphore) -> None:
-        """Wait for a slot. Raise `TooManyQueries` after `patience` seconds, `EOFError` if the client is gone."""
+        """Wait for a slot. Raise `TooManyQueries` after `patience` seconds, `EOFError` after `end`."""
         until = time.monotonic() + self._limits.patience
         while not slots.acquire(timeout=_TURN_SECONDS):
             if self._ended.is_set():

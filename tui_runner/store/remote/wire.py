@@ -7,7 +7,7 @@ big-endian) and its content. In order:
     both:   PROOF, only on a port (`handshake.py`)
     client: REQUEST, as JSON: {"sql": …, "parameters": [[name, type, text], …], "light": true or false}
     owner:  ARROW any number of times, the pieces of an Arrow IPC stream, then END; or FAILED at any point, as JSON
-    owner:  PROGRESS among these every few seconds: the progress in thousandths as text, or no content if unknown
+    owner:  PROGRESS among these, every 2 s at least: the progress in thousandths as text, or no content if unknown
 
 A connection is used for one statement; closing the connection ends the statement. Neither side trusts the other: if it
 receives something invalid, the client reports an error, and the owner closes the connection.
@@ -191,11 +191,11 @@ def pack_error(error: UserError) -> bytes:
 def unpack_error(content: bytes) -> UserError:
     """Return the error in the content of a frame."""
     try:
-        said = json.loads(content)
-        what, where, do = str(said["what"]), str(said["where"]), str(said["do"])
-        match said["type"]:
+        fields = json.loads(content)
+        what, where, do = str(fields["what"]), str(fields["where"]), str(fields["do"])
+        match fields["type"]:
             case "QueryError":
-                return QueryError(what, where, do, line=_place(said["line"]), column=_place(said["column"]))
+                return QueryError(what, where, do, line=_place(fields["line"]), column=_place(fields["column"]))
             case "QueryCancelled":
                 return QueryCancelled()
             case kind:

@@ -193,7 +193,6 @@ def _slices(elements: Iterator[object]) -> Iterator[list[object]]:
     length = _FIRST_SLICE
     for element in elements:
         kind: Any = type(element)
-        # Copied, because a generator may yield the same dict again and again with other values.
         # Copy it, because a generator may yield the same dict again with other values.
         taken.append(element.copy() if kind is dict else element)  # type: ignore[attr-defined]
         if kind not in tables:
@@ -351,9 +350,9 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
             break
         for index in sorted(faults):  # report only the first fault of an item
             failed.setdefault(owners[index], faults[index])
-        kept = [index for index, owner in enumerate(owners) if owner not in failed]
-        rows = [rows[index] for index in kept]
-        owners = [owners[index] for index in kept]
+        accepted = [index for index, owner in enumerate(owners) if owner not in failed]
+        rows = [rows[index] for index in accepted]
+        owners = [owners[index] for index in accepted]
     tables += [_with_item(table, results[owner][0]) for table, owner in finished if owner not in failed]
     groups: dict[pa.Schema, list[pa.Table]] = {}
     for table in tables:

@@ -79,13 +79,13 @@ def read_table(value: Any) -> pa.Table:
     """Convert a table of any library to an Arrow table of few types, without columns that have no value.
 
     Raises:
-        RowError: the table cannot be stored. The message names the column.
+        RowError: the table cannot be read or stored. If a single column is at fault, the message names it.
     """
     try:
         rows, columns = _raw_columns(value)
     except (pa.ArrowException, UnicodeError, TypeError, ValueError, AttributeError) as error:
-        told = quotable(" ".join(str(error).split()))
-        raise RowError(f"a table of type {type_name(type(value))} cannot be read: {told}") from error
+        reason = quotable(" ".join(str(error).split()))
+        raise RowError(f"a table of type {type_name(type(value))} cannot be read: {reason}") from error
     arrays: dict[str, Column] = {}
     seen: set[str] = set()
     for name, raw in columns:
@@ -235,7 +235,13 @@ def _by_values(name: str, values: Sequence[object]) -> Column | None:
 
 
 def _converted(array: Column) -> Column:
-    """Return `array` in its final type, or if a value does not fit, in the next wider type."""
+    """Return `array` in its final type, or if a value does not fit, in the next wider type.
+
+    Raises:
+        pa.ArrowInvalid: a value does not fit, and there is no wider type.
+        pa.ArrowException: Arrow cannot cast the type.
+        _ByValues: the values must be converted one by one.
+    """
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType) and kind not in (pa.uuid(), pa.json_()):
         return _converted(_map_chunks(array, lambda chunk: chunk.storage))
@@ -265,7 +271,10 @@ def _map_chunks(array: Column, change: Any) -> pa.ChunkedArray:
 
 
 def _wider(kind: pa.DataType) -> pa.DataType | None:
-    """Return the type for a column with values that do not fit into its usual type; None if there is none."""
+    """Return the type for a column with values that do not fit into its usual type; None if there is none.
+
+    Raise `_ByValues` for a nested type, whose values must be converted one by one.
+    """
     if types.is_uint64(kind):
         return _WIDE_INTEGER
     if types.is_timestamp(kind) and kind.unit == "ns":

@@ -212,7 +212,7 @@ def record(value: Any) -> Mapping[Any, object]:
         if not isinstance(dumped, Mapping):
             raise RowError(f"model_dump() of a {type_name(kind)} returned a {type_name(type(dumped))}, not a dict")
         return dict(dumped)
-    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - noqa: SIM118 - sqlite3.Row iterates over its values
+    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - sqlite3.Row iterates over its values
 
 
 @_by_type
@@ -435,7 +435,11 @@ def _trimmed(clock: str) -> str:
 
 
 def _duration_text(value: timedelta) -> str:
-    """Return a duration as hours, minutes and seconds; without days, as DuckDB writes durations from Arrow."""
+    """Return a duration as hours, minutes and seconds; without days, as DuckDB writes durations from Arrow.
+
+    Raises:
+        OverflowError: the duration does not fit into Arrow's 64 bits of microseconds.
+    """
     microseconds = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
     if abs(microseconds) >= 2**63:
         raise OverflowError("duration out of range")
