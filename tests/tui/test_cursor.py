@@ -382,7 +382,7 @@ async def test_new_rows_below_the_screen_lengthen_the_scroll_bar_without_a_layou
         assert table.max_scroll_y == before + 20
         assert table.vertical_scrollbar.window_virtual_size == 81
         await press(pilot, "end")
-        assert "▸ 00079" in screen_text(pilot.app)
+        assert "▸     79" in screen_text(pilot.app)
         control.change(chunks=ChunkViews.of(chunks[:5]))
         await settled(pilot)
         assert not table.show_vertical_scrollbar
