@@ -135,6 +135,8 @@ _SUGGESTION = re.compile(r'\s*Did you mean "([^"]*)"\?')
 """Matches the name that DuckDB suggests in place of a name that does not exist."""
 _OF_DUCKDB = re.compile(r"(?:pg_|duckdb_|sqlite_|pragma_|(?:information_schema|pg_catalog|system)\.)", re.IGNORECASE)
 """Matches the beginning of the names of DuckDB's own tables, which users of results do not look for."""
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Matches names that need no quotes in a statement, unless they are reserved words."""
 _LISTED_TABLES = 8
 """Most tables that advice lists. More would fill several lines; the catalog shows them all."""
 
@@ -158,8 +160,14 @@ def about_missing_table(message: str, cursor: Cursor | None) -> tuple[str, str]:
         message = message[: suggestion.start()].rstrip("!") + message[suggestion.end() :]
     if cursor is None:
         return message, ""
+    words = f"SELECT keyword_name FROM {CATALOG}.duckdb_keywords() WHERE keyword_category = 'reserved'"
+    reserved = {str(word) for (word,) in cursor.execute(words).fetchall()}
+
+    def typed(name: str) -> str:
+        return name if _PLAIN.fullmatch(name) and name.lower() not in reserved else quote(name)
+
     names = [
-        _typed(name) if schema == "main" else f"{_typed(schema)}.{_typed(name)}"
+        typed(name) if schema == "main" else f"{typed(schema)}.{typed(name)}"
         for schema, name in cursor.execute(
             f"""SELECT schema_name, name FROM (
                 SELECT database_name, schema_name, table_name AS name, internal FROM {CATALOG}.duckdb_tables()
@@ -172,8 +180,3 @@ def about_missing_table(message: str, cursor: Cursor | None) -> tuple[str, str]:
         return message, "this database has no tables yet"
     more = len(names) - _LISTED_TABLES
     return message, f"its tables are {', '.join(names[:_LISTED_TABLES])}{f' and {more} more' if more > 0 else ''}"
-
-
-def _typed(name: str) -> str:
-    """Return a name as a user types it in a statement: quoted only if it contains unusual characters."""
-    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quote(name)
