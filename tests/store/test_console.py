@@ -117,13 +117,13 @@ def test_a_missing_table_is_answered_with_those_that_exist_and_none_of_duckdb(
     assert said("FROM boks") == f'{missing.format("boks")}! Did you mean "books"?'
     with database.opened_cursor() as cursor:
         cursor.execute('CREATE SCHEMA runner; CREATE VIEW runner.errors AS SELECT 1; CREATE TABLE "a b" (i INT)')
-        cursor.execute('CREATE TABLE "order" (i INT)')
+        cursor.execute('CREATE TABLE "unique" (i INT)')
         for number in range(8):
             cursor.execute(f"CREATE TABLE runner.t{number} (i INT)")
-    listed = '"a b", books, "order", runner.errors, runner.t0, runner.t1, runner.t2, runner.t3 and 4 more'
+    listed = '"a b", books, "unique", runner.errors, runner.t0, runner.t1, runner.t2, runner.t3 and 4 more'
     assert said("SELECT 1\nFROM nowhere").endswith(f"; its tables are {listed}")
     with database.opened_cursor() as cursor:
-        cursor.execute('DROP SCHEMA runner CASCADE; DROP TABLE "a b"; DROP TABLE books; DROP TABLE "order"')
+        cursor.execute('DROP SCHEMA runner CASCADE; DROP TABLE "a b"; DROP TABLE books; DROP TABLE "unique"')
     assert said("FROM nowhere").endswith("; this database has no tables yet")
     assert "Did you mean" in said("SELECT sqrtt(2)")
 
