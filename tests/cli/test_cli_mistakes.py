@@ -122,7 +122,9 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--output", "x"], 2, "^there is no option --output; see: tui-runner run --help$"),
     (["frobnicate"], 2, "^there is no command 'frobnicate'; see: tui-runner --help$"),
     (["rum"], 2, r"^there is no command 'rum'; did you mean run.*\w\?$"),
-    (["run"], 2, "Missing argument 'JOB'; see: tui-runner run --help"),
+    (["run"], 2, "^the argument JOB is missing; write: tui-runner run JOB$"),
+    (["export"], 2, r"^the argument DB is missing; write: tui-runner export DB TABLE\|SQL -o FILE$"),
+    (["export", "x", "y"], 2, r"^the option -o or --output is missing; write: tui-runner export DB .* -o FILE$"),
     # What is typed is hostile, too: it is shown as marks, on the one line.
     (["run", "\x1b]52;c;aGk=\x07.py"], 2, r"x1b\]52;c;aGk=.x07\.py"),
     (["run", "ok.py", "--set", "\x1b[31m\n=1"], 2, "no parameter"),

@@ -20,6 +20,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.query.errors import QueryError
 from tui_runner.store.records import RunRecord
+from tui_runner.tui.preferences import State, state_file
 
 
 @pytest.fixture
@@ -80,13 +81,13 @@ def test_samples_are_written_as_json() -> None:
 
 
 def test_every_setting_is_shown_with_the_place_that_gives_it(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\nthreads = 5\nretries = 9\ntheme = "day\\u007f"\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\nthreads = 5\nretries = 9\ntheme = "day"\n')
     (tmp_path / "j.py").write_text("from tui_runner import job\n@job(threads=3, timeout=7)\ndef f(n): ...\n")
     out = io.StringIO()
     print_settings(str(tmp_path / "j.py"), tmp_path, {"TUI_RUNNER_RETRIES": "4"}, out, as_json=True)
     found = {row["setting"]: (row["value"], row["origin"]) for row in records(out)}
     place = f"{tmp_path}/pyproject.toml [tool.tui-runner]"
-    assert found["threads"] == (5, place) and found["theme"] == ("day\x7f", place)
+    assert found["threads"] == (5, place)
     assert found["retries"] == (4, "environment variable TUI_RUNNER_RETRIES")
     assert found["timeout"] == (7.0, "@job(timeout=…)") and found["workers"] == (1, "default")
     assert found["database"] == (
@@ -99,6 +100,36 @@ def test_every_setting_is_shown_with_the_place_that_gives_it(tmp_path: Path) -> 
     lines = [line.split() for line in out.getvalue().splitlines()]
     assert ["rate", "none", "default"] in lines and ["chunk_size", "automatic", "default"] in lines
     assert not any(line[0] == "database" for line in lines)
+
+
+def test_settings_of_the_screens_are_listed_wherever_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+
+    def rows(**environ: str) -> dict[str, tuple[object, object, object]]:
+        out = io.StringIO()
+        print_settings(None, tmp_path, environ, out, as_json=True)
+        return {row["setting"]: (row["value"], row["unit"], row["origin"]) for row in records(out)}
+
+    found = rows()
+    assert found["theme"] == ("night", "", "default") and found["notify"][::2] == (True, "default")
+    assert found["keys.map"] == ("m", "", "default") and len(found) > 100
+    State(state_file()).remember_theme("day")
+    assert rows()["theme"] == ("day", "", str(state_file()))
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.tui-runner]\ntheme = "gone\\u007f"\nnotify = false\n[tool.tui-runner.keys]\nmap = ["f8", "z"]\n'
+    )
+    place = f"{tmp_path}/pyproject.toml [tool.tui-runner]"
+    found = rows()
+    assert found["theme"] == ("night", "because there is no theme 'gone\\x7f'", place)
+    assert found["notify"][::2] == (False, place) and found["keys.map"] == ("f8,z", "", place)
+    assert rows(TUI_RUNNER_THEME="day")["theme"] == ("day", "", "environment variable TUI_RUNNER_THEME")
+    out = io.StringIO()
+    print_settings(None, tmp_path, {}, out, as_json=False)
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert ["keys.map", "f8,z", *place.split()] in lines and lines[-1][0] == "keys" and lines[-1][-1] == "default"
 
 
 def test_every_number_among_the_settings_has_its_unit(tmp_path: Path) -> None:

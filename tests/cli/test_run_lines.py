@@ -119,7 +119,7 @@ def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
     assert lines[1] == "  3 attempts, no item failed: ConnectionError: reset"
     assert not any(line.startswith("what failed") for line in lines)
     lines = closing(state=RunState.FINISHED, items_failed=2, errors=errors, errors_final=2, error_groups=2)
-    assert lines[1:3] == ["  2 × ValueError: odd", "  3 attempts, no item failed: ConnectionError: reset"]
+    assert lines[1:3] == ["  2 × ValueError: odd", "  3 attempts: ConnectionError: reset"]
     assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
 
 
@@ -221,6 +221,10 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
         "  60 attempts, no item failed, all later succeeded: OSError: page 7 (and alike)",
         "what failed:  tui-runner errors books.duckdb 3",
     ]
+    other = replace(failed, type="WorkerKilled", items_failed=0, attempts=3, recovered=0, messages_differ=False)
+    other = replace(other, failed_otherwise=1, other_error="KilledTooOften: page \x1b[2J")
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed, other], 1))
+    assert lines[2] == "  3 attempts ended by WorkerKilled: page 7; the item failed with: KilledTooOften: page ␛[2J"
     lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed], 6))
     assert lines[2] == "  and 5 more kinds"  # with failed items
 

@@ -340,9 +340,27 @@ def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(
     assert (picture.state, picture.elapsed, picture.paused) == (RunState.PAUSED, 60.0, 30.0)
     desk.handle(PauseHosts(("h.org",), False))
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8),)))
+    desk.fly(seconds=[60.0])
     picture = desk.picture(after=1.0)
     assert picture.stalled_seconds is not None
     assert (picture.state, picture.elapsed, picture.paused) == (RunState.RUNNING, 61.0, 30.0)
+
+
+def test_a_run_whose_items_wait_for_a_host_that_limits_them_is_not_stalled(desk):
+    desk.now += 60.0
+    held = InFlight(0, 0, "a", 1, 60.0, "h.org")
+    waits = {number: ChunkWait("h.org", 90.0) for number in desk.scheduler.workers[0].chunks}
+
+    def stalled(*others: InFlight) -> float | None:
+        count = 1 + len(others)
+        report = Progress(0, {0: count}, (held, *others), 8, {}, 0, False, held={0: 1}, waits=waits)
+        desk.handle(report)
+        desk.board.progress(report, desk.now)
+        return desk.picture().stalled_seconds
+
+    assert stalled() is None
+    assert stalled(InFlight(0, 1, "b", 1, 3.0)) is None, "it has just begun"
+    assert stalled(InFlight(0, 1, "b", 1, 30.0)) == pytest.approx(30.0)
 
 
 def test_a_paused_host_is_no_pause_of_the_run_while_another_chunk_can_go_on(desk):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tui_runner.engine.protocol import Progress
 from tui_runner.engine.worker import reporter as module
 from tui_runner.engine.worker.attempt import Outcomes
 from tui_runner.engine.worker.reporter import Reporter
@@ -94,3 +95,27 @@ def test_empty_report_does_not_delay_the_next_batch(monkeypatch: pytest.MonkeyPa
 
 def test_full_batches_follow_each_other_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reports(monkeypatch, [0.05, 0.051], [True, True], has_more=True) == [0.05, 0.051]
+
+
+def test_items_that_are_executed_are_reported_before_those_that_wait_for_a_host() -> None:
+    sent: list[Progress] = []
+    chunk = SimpleNamespace(number=0, values=range(40), positions=range(40))
+    found = [
+        (chunk, index, SimpleNamespace(started=float(index), attempt=1, held_by="h.org" if index < 30 else ""))
+        for index in range(40)
+    ]
+    queue: Any = SimpleNamespace(
+        in_flight=lambda: found,
+        consumers=40,
+        throttled=False,
+        has_waiting=False,
+        waits=dict,
+        extend_deadlines=None,
+        over_budget=lambda: 0,
+    )
+    pool: Any = SimpleNamespace(stuck=lambda: 0)
+    log: Any = None
+    Reporter(0, queue, Outcomes(1 << 20, lambda room: None, lambda: 1), pool, log, sent.append)._report_progress(True)
+    (report,) = sent
+    assert [item.item for item in report.oldest] == [*range(30, 40), *range(10)]
+    assert (report.in_flight[0], report.held[0]) == (40, 30)

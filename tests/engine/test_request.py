@@ -224,6 +224,17 @@ class TestResume:
         with pytest.raises(UserError, match=message):
             resume_request(made.database, run)
 
+    def test_paths_of_the_command_for_a_pipe_are_those_from_the_current_folder(
+        self, tmp_path: Path, squares: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        made = plan(tmp_path, squares)
+        begun(made.database, made, input="-")
+        job = Path(made.job.path).relative_to(tmp_path)
+        with pytest.raises(UserError) as found:
+            resume_request(made.database, None)
+        assert f"tui-runner run {job} --input - --db {made.database.name} " in found.value.do
+
     def test_without_a_database_nothing_is_made(self, tmp_path: Path) -> None:
         with pytest.raises(DatabaseError, match="no such database"):
             resume_request(tmp_path / "x.duckdb", None)

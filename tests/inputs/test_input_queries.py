@@ -73,7 +73,7 @@ def test_the_copy_goes_with_its_source(database: Path, monkeypatch: pytest.Monke
         ("create table x(i int)", "not one query"),
         ("connect foo", "not one query"),
         ("", "not one query"),
-        ("from nowhere", "Table with name nowhere does not exist"),
+        ("from nowhere", "Table with name nowhere does not exist; its tables are pages"),
         ("from 'no.csv'", "No files found"),
         ("select error('boom \x1b[31m')", r"boom \x1b[31m"),
         ("select nope from pages", "nope"),
@@ -85,9 +85,14 @@ def test_statement_that_is_no_query_says_so(database: Path, sql: str, message: s
     assert not Path("out.csv").exists()
 
 
+def test_a_similar_table_is_suggested(database: Path) -> None:
+    assert refusal("sql:from pagess", database=database).endswith('does not exist! Did you mean "pages"?')
+
+
 def test_a_database_that_cannot_be_read(database: Path) -> None:
     with pytest.raises(
-        UserError, match=r"the database .*x.duckdb does not exist yet\); query a file, or name .* with --db"
+        UserError,
+        match=r"does not exist \(the database .*x.duckdb does not exist yet\); query a file, or name .* with --db",
     ):
         open_source("sql:FROM pages", database=Path("x.duckdb"))
     with pytest.raises(DatabaseError, match="is not a DuckDB database") as caught:

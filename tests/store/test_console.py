@@ -103,6 +103,31 @@ def test_mistakes_are_one_line(console: Console, statement: str, message: str) -
     assert "LINE 1" not in str(caught.value)
 
 
+def test_a_missing_table_is_answered_with_those_that_exist_and_none_of_duckdb(
+    console: Console, database: Database
+) -> None:
+    def said(statement: str) -> str:
+        with pytest.raises(QueryError) as caught:
+            console.query(statement).read_all()
+        return str(caught.value)
+
+    missing = "Catalog Error: Table with name {} does not exist"
+    for name in ("nowhere", "indexes", "pages"):  # DuckDB suggests pg_indexes and pg_views
+        assert said(f"FROM {name}") == f"{missing.format(name)}; its tables are books"
+    assert said("FROM boks") == f'{missing.format("boks")}! Did you mean "books"?'
+    with database.opened_cursor() as cursor:
+        cursor.execute('CREATE SCHEMA runner; CREATE VIEW runner.errors AS SELECT 1; CREATE TABLE "a b" (i INT)')
+        cursor.execute('CREATE TABLE "unique" (i INT)')
+        for number in range(8):
+            cursor.execute(f"CREATE TABLE runner.t{number} (i INT)")
+    listed = '"a b", books, "unique", runner.errors, runner.t0, runner.t1, runner.t2, runner.t3 and 4 more'
+    assert said("SELECT 1\nFROM nowhere").endswith(f"; its tables are {listed}")
+    with database.opened_cursor() as cursor:
+        cursor.execute('DROP SCHEMA runner CASCADE; DROP TABLE "a b"; DROP TABLE books; DROP TABLE "unique"')
+    assert said("FROM nowhere").endswith("; this database has no tables yet")
+    assert "Did you mean" in said("SELECT sqrtt(2)")
+
+
 @pytest.mark.parametrize("statement", REACHING_OUT)
 def test_files_and_the_world_outside_are_out_of_reach(console: Console, statement: str) -> None:
     with pytest.raises(UserError):

@@ -268,6 +268,27 @@ def test_a_group_of_errors_says_what_became_of_its_attempts(cursor: duckdb.DuckD
     assert outcome(0, 0) == "no item failed"
 
 
+def test_a_group_names_the_other_error_with_which_its_items_failed(cursor: duckdb.DuckDBPyConnection) -> None:
+    cursor.execute("INSERT INTO runner.items SELECT * REPLACE (4 AS item) FROM runner.items WHERE item = 3")
+    killed = "'WorkerKilled', 'signal 9', '', '2026-01-01 10:00:0{}+00', false, 'signal N', NULL"
+    add_errors(
+        cursor,
+        f"""VALUES (1, 3, 1, 1, {killed.format(1)}), (1, 3, 1, 2, {killed.format(2)}), (1, 1, 0, 1, {killed.format(2)}),
+        (1, 0, 0, 1, 'Odd', 'x', '', '2026-01-01 10:00:02+00', false, 'x', NULL)""",
+    )
+    groups = {group.type: group for group in failure_groups(cursor, 1)}
+    assert (groups["WorkerKilled"].attempts, groups["WorkerKilled"].items_failed) == (3, 0)
+    assert (
+        groups["WorkerKilled"].outcome == "1 later succeeded; the item of the others failed with: Timeout: took longer"
+    )
+    assert groups["Odd"].outcome == "no item failed, all later succeeded" and not groups["Odd"].other_failure
+    add_errors(cursor, f"VALUES (1, 4, 1, 1, {killed.format(3)})")
+    last = "'Lost', 'a\nb', '', '2026-01-01 11:00:00+00', true, 'a', NULL"
+    add_errors(cursor, f"VALUES (1, 4, 1, 2, {last})")
+    (group,) = (group for group in failure_groups(cursor, 1) if group.type == "WorkerKilled")
+    assert group.other_failure == "1 later succeeded; 2 items failed with other errors, such as: Lost: a"
+
+
 def test_an_outcome_is_told_in_fewer_words_where_it_is_narrow() -> None:
     assert brief("  (+2 attempts that later succeeded)") == "  (+2 later succeeded)"
     assert brief("no item failed, 1 attempt that later succeeded") == "no item failed, 1 later succeeded"

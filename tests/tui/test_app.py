@@ -45,7 +45,7 @@ async def test_the_run_is_started_once_and_shown() -> None:
         "▶ RUNNING",
         "38.2 %",
         "in flight 64/64",
-        "▸ 00076",
+        "▸     76",
         "9 × ReadTimeout",
     ):
         assert part in shown
@@ -106,7 +106,7 @@ async def test_a_chunk_that_ends_before_the_answer_is_not_cancelled_and_that_is_
         app.look()
         await pilot.press("y")
         await pilot.pause()
-        assert [toast.message for toast in app._notifications] == ["chunk 00076 is done: nothing to cancel"]
+        assert [toast.message for toast in app._notifications] == ["chunk 76 is done: nothing to cancel"]
     assert commands(control) == []
 
 
@@ -160,7 +160,7 @@ async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
             chunks[76] = replace(chunks[76], state=state)
             control.change(chunks=ChunkViews.of(chunks))
             await settled(pilot)
-            assert ("asked: chunk 00076: pause" in screen_text(app)) is asked
+            assert ("asked: chunk 76: pause" in screen_text(app)) is asked
 
 
 async def test_a_command_without_effect_is_forgotten() -> None:
@@ -190,7 +190,7 @@ async def test_the_cursor_moves_by_every_key() -> None:
         assert await at("k", "up") == 76
         assert await at("up") == 76
         assert await at("G") == 0
-        assert "▸ 00000" in screen_text(app)
+        assert "▸      0" in screen_text(app)
         assert await at("home") == 76
         first_page = await at("pagedown")
         assert first_page > 79 and await at("pageup") == 76
@@ -226,7 +226,7 @@ async def test_the_mouse_selects_a_row_scrolls_and_presses_keys_of_the_footer() 
         assert table.cursor_chunk is not None and table.cursor_chunk.number == 78
         table.scroll_relative(y=50, animate=False)
         await pilot.pause()
-        assert "00078" not in screen_text(app)
+        assert "    78  " not in screen_text(app)
         await pilot.click(KeyLine, offset=(2, 0))
         await pilot.pause()
         assert commands(control) == [("pause",)]
@@ -451,7 +451,7 @@ async def test_any_size_is_survived_and_resizing_too(size: tuple[int, int]) -> N
         await pilot.resize_terminal(*size)
         await pilot.pause()
         if size >= (40, 12):
-            assert "RUNNING" in screen_text(app) and "▸ 00076" in screen_text(app)
+            assert "RUNNING" in screen_text(app) and "▸     76" in screen_text(app)
         await pilot.resize_terminal(100, 30)
         await pilot.pause()
         assert "items/s over 10 s" in screen_text(app)

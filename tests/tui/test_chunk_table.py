@@ -117,7 +117,7 @@ def test_narrow_tables_keep_number_state_share_and_failures() -> None:
 def test_a_row_shows_its_chunk() -> None:
     columns = layout(120)
     shown = "".join(text for text, _ in row(busy_chunks()[77], columns, cursor=True))
-    assert shown.startswith("▸ 00077   ▶ running")
+    assert shown.startswith("▸     77  ▶ running")
     assert " 18 %" in shown and "19.2" in shown and "300 k" in shown and shown.endswith("00:05")
 
 
@@ -162,7 +162,7 @@ def test_chunks_of_an_earlier_process_stay_below_those_that_have_ended_now() -> 
 def test_a_chunk_whose_items_went_on_in_others_is_not_done() -> None:
     moved = ChunkView(3, D, 0, 0)
     line = "".join(text for text, _ in row(moved, layout(120), cursor=False))
-    assert line.split() == ["00003", "↓", "moved"]
+    assert line.split() == ["3", "↓", "moved"]
     assert look(moved) == MOVED
 
 

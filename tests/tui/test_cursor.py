@@ -55,7 +55,7 @@ def under_cursor(app: RunnerApp) -> int:
     """Return the chunk under the cursor; its row is on the screen."""
     table = app.screen.query_one(ChunkTable)
     view = table.cursor_chunk
-    assert view is not None and f"▸ {view.number:05d}" in screen_text(app), screen_text(app)
+    assert view is not None and f"▸ {view.number:>6}" in screen_text(app), screen_text(app)
     return view.number
 
 
@@ -157,7 +157,7 @@ async def test_keys_that_follow_the_one_for_the_map_are_for_the_same_chunk() -> 
             action()  # in one go, as keys come over a slow line
         assert commands(control) == [("pause_chunks", 150)]
         await pilot.pause()
-        assert "00150 not started" in screen_text(app)
+        assert "chunk 150 not started" in screen_text(app)
         app.screen.query_one(ChunkMap).go_to_chunk(5)
         for action in (app.screen.action_map, app.screen.action_mark):  # type: ignore[attr-defined]
             action()
@@ -182,7 +182,7 @@ async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named(
         chunks[7778] = chunk(7778, ChunkState.RUNNING)
         control.change(chunks=ChunkViews.of(chunks))
         await settled(pilot)
-        assert "07779 done" in screen_text(app)
+        assert "chunk 7779 done" in screen_text(app)
 
 
 async def test_the_map_shows_which_chunks_are_marked() -> None:
@@ -203,14 +203,14 @@ def of(state: ChunkState, **fields: object) -> ChunkView:
 @pytest.mark.parametrize(
     ("verb", "chunks", "said"),
     [
-        (Verb.CANCEL, [of(ChunkState.DONE)], "chunk 00075 is done: nothing to cancel"),
-        (Verb.PAUSE, [of(ChunkState.CANCELLED)], "chunk 00075 is cancelled: nothing to pause"),
-        (Verb.CANCEL, [of(ChunkState.FAILED, failed=3)], "chunk 00075 has ended, 3 failed: nothing to cancel"),
-        (Verb.RETRY, [of(ChunkState.DONE)], "chunk 00075 is done: nothing to retry"),
+        (Verb.CANCEL, [of(ChunkState.DONE)], "chunk 75 is done: nothing to cancel"),
+        (Verb.PAUSE, [of(ChunkState.CANCELLED)], "chunk 75 is cancelled: nothing to pause"),
+        (Verb.CANCEL, [of(ChunkState.FAILED, failed=3)], "chunk 75 has ended, 3 failed: nothing to cancel"),
+        (Verb.RETRY, [of(ChunkState.DONE)], "chunk 75 is done: nothing to retry"),
         (
             Verb.RETRY,
             [of(ChunkState.RUNNING, failed=3)],
-            "chunk 00075 is running: nothing to retry; what failed in it can run again when it has ended",
+            "chunk 75 is running: nothing to retry; what failed in it can run again when it has ended",
         ),
         (Verb.RETRY, [of(ChunkState.DONE)] * 3, "nothing to retry: none of the 3 chunks has ended with failed items"),
         (Verb.PAUSE, [of(ChunkState.DONE)] * 3, "nothing to pause: none of the 3 chunks is still to be done"),
@@ -233,16 +233,16 @@ def test_when_the_run_is_over_it_says_what_to_do_instead() -> None:
 
 
 def test_of_several_chunks_it_says_how_many_the_command_is_for() -> None:
-    assert named([of(ChunkState.DONE)], 3) == "1 of 3 chunks" and named([of(ChunkState.DONE)], 1) == "chunk 00075"
+    assert named([of(ChunkState.DONE)], 3) == "1 of 3 chunks" and named([of(ChunkState.DONE)], 1) == "chunk 75"
 
 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        (("end", "x"), "chunk 00000 is done: nothing to cancel"),
-        (("end", "p"), "chunk 00000 is done: nothing to pause"),
-        (("r",), "chunk 00076 is running: nothing to retry"),
-        (("end", "enter", "x"), "chunk 00000 is done: nothing to cancel"),
+        (("end", "x"), "chunk 0 is done: nothing to cancel"),
+        (("end", "p"), "chunk 0 is done: nothing to pause"),
+        (("r",), "chunk 76 is running: nothing to retry"),
+        (("end", "enter", "x"), "chunk 0 is done: nothing to cancel"),
         (("v", "end", "v", "x"), "Cancel 1 of 2 chunks?"),
         (("v", "end", "v", "p"), "asked: 1 of 2 chunks: pause"),
     ],
@@ -382,7 +382,7 @@ async def test_new_rows_below_the_screen_lengthen_the_scroll_bar_without_a_layou
         assert table.max_scroll_y == before + 20
         assert table.vertical_scrollbar.window_virtual_size == 81
         await press(pilot, "end")
-        assert "▸ 00079" in screen_text(pilot.app)
+        assert "▸     79" in screen_text(pilot.app)
         control.change(chunks=ChunkViews.of(chunks[:5]))
         await settled(pilot)
         assert not table.show_vertical_scrollbar

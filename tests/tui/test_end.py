@@ -46,7 +46,7 @@ async def test_a_run_that_ended_is_summed_up() -> None:
             "9 items failed: ReadTimeout: timed out",
             "tui-runner open /data/scrape/books.duckdb",
             "tui-runner errors /data/scrape/books.duckdb",
-            "00076",
+            "    76  ",
         ):
             assert part in shown, part
 
@@ -89,7 +89,7 @@ async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> N
         await pilot.resize_terminal(size[0] + 1, size[1])
         await pilot.pause()
         if size[1] > 10:
-            assert ("after 00:12:41" in screen_text(app) and "▸ 00078" in screen_text(app)) or "▸" in screen_text(app)
+            assert ("after 00:12:41" in screen_text(app) and "▸     78" in screen_text(app)) or "▸" in screen_text(app)
 
 
 async def test_the_end_is_told_on_the_screen_that_is_looked_at() -> None:

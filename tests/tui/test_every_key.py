@@ -18,12 +18,14 @@ from support.screens import commands, ledger, screen_text
 from textual.app import App
 from textual.pilot import Pilot
 
+from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.progress.snapshot import HostView
 from tui_runner.engine.protocol import LogLine
+from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.tui.actions import ACTIONS
-from tui_runner.tui.actions.model import QUERY_PLACES, Place
+from tui_runner.tui.actions.model import QUERY_PLACES, Action, Place
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher, Starters
 from tui_runner.tui.launcher.job_form import JobForm
@@ -45,7 +47,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "pause_chunk": (("down",), r"\('pause_chunks', 77\)"),
     "retry_chunk": (("s", "down", "down", "down", "down", "enter"), r"\('retry_chunks', 40\)"),
     "retry_all": ((), "Run again everything that failed"),
-    "cancel_chunk": ((), "Cancel chunk 00076"),
+    "cancel_chunk": ((), "Cancel chunk 76"),
     "settings": ((), "Change while it runs"),
     "more_threads": ((), r"\('set_threads', 70\)"),
     "fewer_threads": ((), r"\('set_threads', 58\)"),
@@ -59,14 +61,14 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "mark": ((), "1 marked"),
     "mark_all": ((), "200 marked"),
     "clear": (("s", "down", "enter", "v"), r"\A(?!.*1 marked)"),
-    "cursor_down": ((), "▸ 00077"),
-    "cursor_up": (("down",), "▸ 00076"),
-    "cursor_left": (("m", "right"), "00076 running"),
-    "cursor_right": (("m",), "00077 running"),
-    "page_down": ((), r"\A(?!.*▸ 00076)"),
-    "page_up": (("pagedown",), "▸ 00076"),
-    "first_row": (("down", "down"), "▸ 00076"),
-    "last_row": ((), "▸ 00000"),
+    "cursor_down": ((), "▸     77"),
+    "cursor_up": (("down",), "▸     76"),
+    "cursor_left": (("m", "right"), "chunk 76 running"),
+    "cursor_right": (("m",), "chunk 77 running"),
+    "page_down": ((), r"\A(?!.*▸     76)"),
+    "page_up": (("pagedown",), "▸     76"),
+    "first_row": (("down", "down"), "▸     76"),
+    "last_row": ((), "▸      0"),
     "open_example": (("e",), "SCREEN Reader"),
     "retry_group": (("e",), "SCREEN Confirm"),
     "query_group": (("e",), "SCREEN QueryScreen"),
@@ -247,3 +249,44 @@ async def test_each_key_of_the_launcher_has_its_effect(tmp_path: Path, new_run: 
     starters = Starters(lambda folder: f"wrote {folder.name}/first.py", lambda folder: f"copied to {folder.name}")
     app = Launcher(tmp_path, {}, starters=starters)
     await assert_effect(app, None, *CASES[action][:1], key, CASES[action][1])
+
+
+OPENING = {Place.ERRORS: "e", Place.HOSTS: "h", Place.LOG: "l"}
+"""Keys that open the screens of these places."""
+MOVES = {"next_example", "previous_example", "next_match", "previous_match", "cursor_left", "cursor_right", "follow"}
+"""Actions whose key may be pressed once too often, as those that move a cursor to an end."""
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["failures", "nothing"])
+@pytest.mark.parametrize(
+    "action",
+    [
+        action
+        for action in HERE
+        if action.place in (Place.RUN, Place.CHUNK, Place.TABLE, *OPENING) and action.id not in MOVES
+    ],
+    ids=lambda action: action.id,
+)
+async def test_no_key_of_an_ended_run_does_nothing_without_a_word(
+    control: FakeRunControl, database: Database, action: Action, empty: bool
+) -> None:
+    control.change(state=RunState.FINISHED)
+    if empty:
+        control.change(
+            chunks=ChunkViews.of([]), hosts=(), log=(), log_lines=0, errors=(), error_groups=0, items_failed=0,
+            items_cancelled=0,
+        )  # fmt: skip
+        control.database = None
+    app = RunnerApp(control, access=lambda: LocalAccess(database))
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
+        await settled(pilot)
+        if action.place in OPENING:
+            await pilot.press(OPENING[action.place])
+            await settled(pilot)
+        app.clear_notifications()
+        await settled(pilot)
+        before = state(app, control)
+        await pilot.press(action.keys[0])
+        await settled(pilot)
+        assert state(app, control) != before or app._notifications
+    app.close()

@@ -71,7 +71,7 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunC
         assert isinstance(app.screen, ChunkDetail)
         shown = screen_text(app)
         for part in (
-            "chunk 00076 of books",
+            "chunk 76 of books",
             "worker 1  pid 4321  214 MB",
             "items 38,000–38,499",
             "in flight: 40",
@@ -153,9 +153,9 @@ async def test_a_group_can_be_run_again(control: FakeRunControl) -> None:
         await read(pilot)
         await pilot.press("r")
         await read(pilot)
-        assert "Run again every failed item of chunk 00040?" in screen_text(app)
+        assert "Run again every failed item of chunk 40?" in screen_text(app)
         what = app.screen.query_one("#consequence", Static).visual.plain  # type: ignore[union-attr]
-        assert what.startswith("Not of this group alone, whatever the error: 6 failed items of chunk 00040 run again")
+        assert what.startswith("Not of this group alone, whatever the error: 6 failed items of chunk 40 run again")
         await pilot.press("y")
         await pilot.pause()
     assert commands(control) == [("retry_chunks", 40)]
@@ -219,7 +219,7 @@ async def test_the_log_follows_scrolls_back_and_searches(control: FakeRunControl
         app = await settled(pilot)
         assert isinstance(app.screen, Log)
         shown = screen_text(app)
-        assert "page 49" in shown and "page 0 " not in shown and "following" in shown and "00076 38049" in shown
+        assert "page 49" in shown and "page 0 " not in shown and "following" in shown and "76 38049" in shown
         assert "books.duckdb.log" in shown
         lines = control.current.log
         control.change(log=(*lines[1:], LogLine(2000.0, "ERROR", "the newest")), log_lines=51)
@@ -333,7 +333,13 @@ async def test_the_log_lists_a_level_and_above(control: FakeRunControl) -> None:
         await pilot.press("l", "v", "down", "down", "enter")
         app = await settled(pilot)
         shown = screen_text(app)
-        assert "WARNING and above" in shown and "bad" in shown and "hm" in shown and "page 49" not in shown
+        assert "WARNING and above (Esc clears)" in shown and "bad" in shown and "hm" in shown
+        assert "page 49" not in shown
+        await pilot.press("escape")
+        shown = screen_text(await settled(pilot))
+        assert isinstance(app.screen, Log) and "and above" not in shown and "page 49" in shown
+        await pilot.press("escape")
+        assert not isinstance(app.screen, Log)
 
 
 async def test_the_log_in_memory_is_bounded(control: FakeRunControl) -> None:

@@ -705,7 +705,7 @@ async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: 
         await ready(pilot)
         field(app, "base").value = "http://x y"
         field(app, "key").value = "hush"
-        expected = f"tui-runner run {folder}/scrape.py:pages --set 'base=http://x y'"
+        expected = "tui-runner run scrape.py:pages --set 'base=http://x y'"
         await pilot.press("f2")
         await ready(pilot)
         assert app.clipboard == expected
@@ -777,7 +777,7 @@ async def test_a_job_of_another_folder_runs_there(
         assert "/here/pages.duckdb)" in field(app, "database").placeholder
         field(app, "base").value = "x"
         await pilot.press("f2")
-        assert app.clipboard.startswith(f"cd {real} && tui-runner run ")
+        assert app.clipboard.startswith(f"cd {real} && tui-runner run scrape.py:pages ")
         await pilot.press("ctrl+s")
         await pilot.pause()
     assert isinstance(app.return_value, RunRequest)

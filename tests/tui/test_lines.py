@@ -19,7 +19,7 @@ from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import RunCurves
-from tui_runner.system.files import typed_path, without_dots
+from tui_runner.system.files import short_path, typed_path, without_dots
 from tui_runner.text.numbers import clock
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.actions.model import Place
@@ -268,7 +268,7 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
     assert failures(groups, items_failed=4, errors_final=4) == [
         "⚠       3 items failed: ValueError: no table",
         "⚠       1 item failed: KeyError: 'a'",
-        "⚠       317 attempts, no item failed: ReadTimeout: timed out",
+        "⚠       317 attempts: ReadTimeout: timed out",
     ]
     # An item that the user retried had its last attempt twice, so the number of items is unknown.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
@@ -283,6 +283,10 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
         "⚠       2 items failed: ValueError: no table (+33 attempts that later succeeded)",
         "⚠       4 attempts, all later succeeded: KeyError: 'a'",
     ]
+    other = Failures("WorkerKilled", "signal 9", 0, 3, 0, "the item failed with: Lost: x")
+    assert failures(groups, [other], items_failed=1) == [
+        "⚠       3 attempts: WorkerKilled: signal 9; the item failed with: Lost: x"
+    ]
 
 
 def test_failed_items_come_before_attempts_where_items_ran_again() -> None:
@@ -296,6 +300,24 @@ def test_failed_items_come_before_attempts_where_items_ran_again() -> None:
     assert line.startswith(" ⚠ failed:  240 × TimeoutError: slow")
     line = events(height=1, events=(), reason="", warnings=(), **ran_again | {"items_failed": 0})[0]
     assert line.startswith(" ⚠ tried again:  641 × TimeoutError: slow")
+
+
+def test_a_single_error_has_the_whole_line() -> None:
+    message = "the page has no table of prices " * 9
+    one = ErrorGroup(3, "ValueError", message, final=3)
+    told = {"events": (), "reason": "", "warnings": (), "items_failed": 3, "errors_final": 3}
+
+    def line(*groups: ErrorGroup, kinds: int) -> str:
+        every = {"errors": groups, "error_groups": kinds, "failed_groups": kinds}
+        return text(EventLine().lines(replace(busy(), **told | every), 120, 1))[0]
+
+    assert line(one, kinds=1).startswith(" ⚠ failed:  3 × ValueError: the page") and len(line(one, kinds=1)) == 120
+    several = line(one, kinds=4)
+    assert several.endswith("…  and 3 more kinds") and len(several) == 120
+    short = ErrorGroup(3, "KeyError", "'a'", final=1)
+    assert "…  1 × KeyError: 'a'" in line(one, short, kinds=2), "a second one takes the room"
+    other = ErrorGroup(3, "OSError", message, final=1)
+    assert line(one, other, kinds=2).endswith("…  and 1 more kind") and len(line(one, other, kinds=2)) == 120
 
 
 def test_the_strip_has_the_errors_of_the_ledger_when_the_run_has_ended() -> None:
@@ -379,6 +401,9 @@ def test_a_path_is_written_as_it_is_typed_in_the_folder_of_the_user(monkeypatch:
     monkeypatch.setenv("HOME", "/home/me")
     assert typed_path("/work/x y.duckdb", Path("/work")) == "'x y.duckdb'"
     assert typed_path("/work/-x.duckdb", Path("/work")) == "./-x.duckdb"
+    assert short_path("/work/in/shop.py:books", Path("/work")) == "in/shop.py:books"
+    for job in ("/home/shop.py:books", "shop.sites:books", "/work"):
+        assert short_path(job, Path("/work")) == job and short_path(job, None) == job
     assert typed_path("/home/me/a b/x.duckdb", Path("/work")) == "~/'a b/x.duckdb'"
     assert typed_path("/data/x y.duckdb", None) == "'/data/x y.duckdb'"
 

@@ -8,17 +8,22 @@ from types import SimpleNamespace
 import pytest
 from support.fake_run import FakeRunControl, busy
 from support.pilots import driven
-from support.screens import screen_text, settled
+from support.query_world import make_database
+from support.screens import ready, screen_text, settled
 
 from tui_runner.cli import app as app_module
 from tui_runner.cli import run as run_module
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.errors import UserError
 from tui_runner.jobs.config_file import Configuration, read_config
+from tui_runner.store.access import LocalAccess
 from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query import app as query_app
-from tui_runner.tui.themes import chosen_theme
+from tui_runner.tui.query.app import QueryApp
+from tui_runner.tui.query.script_files import History
+from tui_runner.tui.themes import chosen_theme, find_themes
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +116,34 @@ async def test_a_remembered_theme_that_is_gone_is_named() -> None:
     async with driven(app, size=(200, 40), notifications=True) as pilot:
         await settled(pilot)
         assert "there is no theme 'gone'" in screen_text(app)
+
+
+WRONG_THEME = """pyproject.toml [tool.tui-runner] theme: there is no theme 'gone'; choose one of colour-blind, day, """
+
+
+async def test_launcher_and_query_screen_name_the_file_with_a_wrong_theme(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\ntheme = "gone"\n')
+    launcher = Launcher(tmp_path, {})
+    async with driven(launcher, size=(120, 40), notifications=True) as pilot:
+        await ready(pilot)
+        assert any(WRONG_THEME in toast.message for toast in launcher._notifications)
+        assert launcher.theme == "night"
+    database = make_database(tmp_path / "x.duckdb")
+    app = QueryApp(
+        LocalAccess(database), preferences=read_preferences(tmp_path), history=History(tmp_path / "queries.jsonl")
+    )
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
+        await pilot.pause()
+        assert any(WRONG_THEME in toast.message for toast in app._notifications)
+    app.query_screen.close()
+    database.close()
+
+
+def test_a_theme_that_was_chosen_last_and_is_gone_is_named_with_its_file(tmp_path: Path) -> None:
+    State(state_file()).remember_theme("gone")
+    preferences = read_preferences(tmp_path)
+    mistake = find_themes(tmp_path).mistake(preferences.theme, preferences.theme_from)
+    assert mistake.startswith(f"{state_file()} theme: there is no theme 'gone'; choose one of ")
 
 
 @pytest.mark.parametrize(("option", "theme"), [(None, "day"), ("night", "night")])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support.pilots import driven
 from support.query_world import Desk, desk, make_database, query_app
 
-from tui_runner.store.access import RemoteAccess, open_access
+from tui_runner.store.access import FollowingAccess, FollowingConsole, RemoteAccess, open_access
 from tui_runner.store.database import Database
+from tui_runner.store.remote.client import OwnerGone
 from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.tui.query import tab
 
@@ -87,20 +89,6 @@ async def test_the_newest_rows_of_an_ended_run_of_another_process_are_not_watche
     app.query_screen.close()
 
 
-async def test_the_last_rows_stay_when_the_process_of_the_run_is_gone(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database.note_run(1)
-    app = query_app(open_access(database.path), tmp_path, newest=True)
-    async with driven(app, size=(120, 40)) as pilot:
-        at = Desk(pilot, app.query_screen)
-        await at.until(lambda: at.screen.tab is not None and at.tab.watching and not at.tab.busy, "watching")
-        monkeypatch.setattr(at.tab.console, "_address", str(tmp_path / "nothing"))
-        await at.until(lambda: not at.tab.watching, "the end")
-        assert "no longer answers; open it again" in at.shown() and "Book no. 24999" in at.shown()
-    app.query_screen.close()
-
-
 async def test_why_there_is_no_write_mode_is_said(database: Database, tmp_path: Path) -> None:
     async with desk(open_access(database.path), tmp_path) as at:
         await at.press("ctrl+r")
@@ -116,3 +104,40 @@ async def test_a_result_that_fits_is_kept_whole(database: Database, tmp_path: Pa
         await at.press("f6", "ctrl+end")
         await at.until(lambda: at.tab.grid.row == 24_999 and "Book no. 24999" in at.shown(), "the last row")
         assert at.tab.grid.rows == 25_000 and "again" not in at.tab.status.text
+
+
+async def test_the_screen_reads_the_file_itself_when_the_other_process_has_closed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        database = make_database(tmp_path / "books.duckdb")
+        database.note_run(1)
+        server = serve(database, ServerLimits())
+        app = query_app(FollowingAccess(database.path), tmp_path, newest=True)
+        async with driven(app, size=(120, 40), notifications=True) as pilot:
+            at = Desk(pilot, app.query_screen)
+            await at.until(lambda: at.screen.tab is not None and at.tab.watching and not at.tab.busy, "watching")
+            assert "run 1" in at.shown().splitlines()[0]
+            server.close()
+            database.close()
+            await at.until(lambda: "has closed it; it is read directly" in at.shown(), "the line about it")
+            await at.until(lambda: not at.tab.watching and not at.tab.busy, "the end of watching")
+            assert "run 1" not in at.shown().splitlines()[0] and "Book no. 24999" in at.shown()
+            assert "the run has ended" in at.tab.status.text
+            assert "✔ 1 row" in await at.run("SELECT count(*) FROM books")
+        app.query_screen.close()
+
+
+async def test_an_answer_that_is_cut_off_does_not_end_the_watching(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(FollowingAccess(database.path), tmp_path) as at:
+        await at.run("FROM books LIMIT 3")
+        with monkeypatch.context() as patch:
+            cut = Mock(side_effect=OwnerGone(database.path, midway=True))
+            patch.setattr(FollowingConsole, "query", cut)
+            at.tab.watch_every(0.1)
+            await at.until(lambda: cut.call_count > 1, "two runs of the statement")
+        await at.until(lambda: not at.tab.busy, "the end of the statement")
+        assert at.tab.watching and "✔ 3 rows" in at.tab.status.text

@@ -192,3 +192,23 @@ async def test_statistics_have_their_decimal_points_below_each_other(database: D
         assert int(values["distinct, about"]) <= int(values["rows"]) == 100
         assert not any(name.endswith("times") for name in values), "no value is there twice"
         assert len({value.index(".") for value in values.values() if "." in value}) == 1
+
+
+@pytest.mark.parametrize(("height", "most"), [(24, 10), (40, 13)])
+async def test_statistics_leave_the_rows_visible_and_scroll(
+    database: Database, tmp_path: Path, height: int, most: int
+) -> None:
+    async with desk(database, tmp_path, (80, height)) as at:
+        await at.run("SELECT 'row ' || range AS name, range AS n FROM range(100)")
+        at.tab.grid.focus()
+        await at.press("right", "t")
+        await at.until(lambda: isinstance(at.pilot.app.screen, Reader))
+        await at.pilot.pause()
+        reader = at.pilot.app.screen
+        assert isinstance(reader, Reader)
+        box = reader.query_one("#box")
+        assert box.size.height + 2 <= most and box.region.y == 0  # with its border
+        last = reader._text.split("\n")[-1]
+        assert (last in at.shown()) is (height == 40) and "row 3" in at.shown()
+        await at.press("end")
+        assert last in at.shown()

@@ -14,6 +14,7 @@ from support.query_world import HOSTILE, Desk, desk, make_database
 
 from tui_runner.store.database import Database
 from tui_runner.tui.dialogs.questions import AskTexts, Choose, Confirm
+from tui_runner.tui.query import tab
 from tui_runner.tui.query.catalog_tree import Catalog
 from tui_runner.tui.query.cell_viewer import CellViewer, shown_cells
 from tui_runner.tui.query.editor import Suggestions
@@ -298,12 +299,21 @@ async def test_watching_shows_what_changes_and_ends_on_request(database: Databas
         assert at.screen.is_current
 
 
-async def test_watching_ends_when_the_statement_is_slower_than_its_interval(database: Database, tmp_path: Path) -> None:
+async def test_a_watched_statement_that_is_slower_than_its_interval_is_run_more_rarely(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with desk(database, tmp_path) as at:
         await at.run("SELECT 1")
+        monkeypatch.setattr(tab, "_REST", 1_000_000)
         at.tab.watch_every(0.000_001)
-        await at.until(lambda: not at.tab.watching)
-        assert "is longer than 1e-06 s" in at.tab.status.text
+        await at.until(lambda: "read every" in at.tab.status.text, "the longer interval")
+        assert at.tab.watching and at.tab._pace > 60
+        # The run has ended: its last rows are shown although the next look would be far off.
+        at.tab.watch_once_more("the run has ended")
+        await at.until(lambda: not at.tab.watching, "the last look")
+        at.tab.watch_every(60.0)
+        await at.until(lambda: not at.tab.busy and "· every 60 s" in at.tab.status.text, "the usual interval")
+        at.tab.stop_watching("watching ended")
         # What became of the statement is more important than why it is watched no more.
         await at.pilot.resize_terminal(40, 12)
         await at.pilot.pause()

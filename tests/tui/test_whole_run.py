@@ -179,15 +179,15 @@ async def pane_text(pilot: Pilot[None]) -> str:
 async def test_a_wide_terminal_has_the_chunk_under_the_cursor_beside_the_table(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)
-        assert "chunk 00076 of books" in shown
+        assert "chunk 76 of books" in shown
         assert "8.4 s  attempt 2  …/books.example/page-38017.html" in shown
         assert "not done: 4" in shown and re.search(r"⚠ failed  …\S*books.example/page-38002.html", shown)
-        assert "chunk 00076 of books" in screen_text(pilot.app)  # type: ignore[arg-type]
+        assert "chunk 76 of books" in screen_text(pilot.app)  # type: ignore[arg-type]
         await pilot.press("down")
         shown = await pane_text(pilot)
-        assert "chunk 00077 of books" in shown and "not done" not in shown
+        assert "chunk 77 of books" in shown and "not done" not in shown
         await pilot.press("m", "left")
-        assert "chunk 00076 of books" in await pane_text(pilot)
+        assert "chunk 76 of books" in await pane_text(pilot)
 
 
 def test_the_time_of_a_chunk_names_the_items_that_it_is_of_after_a_resume() -> None:
@@ -238,7 +238,7 @@ async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> Non
         app = await settled(pilot)
         assert not app.screen.query_one(ChunkPane).display
         await pilot.resize_terminal(160, 40)
-        assert "chunk 00076 of books" in await pane_text(pilot)
+        assert "chunk 76 of books" in await pane_text(pilot)
 
 
 async def test_what_is_hostile_is_text_in_the_pane(control: FakeRunControl) -> None:

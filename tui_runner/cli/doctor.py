@@ -131,8 +131,8 @@ def _settings() -> str:
     """Report invalid parts of the user's configuration, keys and themes."""
     preferences, themes = read_preferences(Path.cwd()), find_themes()
     complaints = [*preferences.complaints, *themes.complaints, *resolve(preferences.keymap)[1]]
-    if preferences.theme is not None and themes.preferred(preferences.theme) != preferences.theme:
-        complaints.append(f"there is no theme {preferences.theme!r}")
+    if mistake := themes.mistake(preferences.theme, preferences.theme_from):
+        complaints.append(mistake)
     if complaints:
         return Remark(f"{len(complaints)} left out: {' · '.join(complaints)}")
     return "all of them can be used"

@@ -12,10 +12,14 @@ from tui_runner.errors import EXIT_OK
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_job
-from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, ENVIRONMENT_PREFIX, INTERFACE_KEYS, Settings, resolve
+from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, ENVIRONMENT_PREFIX, Settings, resolve
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import DEFAULT_KEYS
+from tui_runner.tui.actions.keymap import resolve as resolve_keys
+from tui_runner.tui.preferences import read_preferences
+from tui_runner.tui.themes import find_themes
 
 _UNITS = {
     "chunk_size": "items",
@@ -67,17 +71,7 @@ def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], ou
         if each.name == "table" and loaded is not None and row["value"] is None:
             row |= {"value": loaded.name, "origin": "name of the job"}
         rows.append(row)
-    named = {key.replace("-", "_"): value for key, value in config.items()}
-    rows += [
-        {
-            "setting": key,
-            "value": _plain(named[key]),
-            "unit": "",
-            "origin": getattr(config, "where", "configuration"),
-        }
-        for key in sorted(INTERFACE_KEYS)
-        if key in named
-    ]
+    rows += _screen_settings(folder, environ, as_json=as_json)
     if as_json:
         out.writelines(json.dumps(row) + "\n" for row in rows)
         return EXIT_OK
@@ -101,6 +95,40 @@ def _database(job: Job, folder: Path) -> dict[str, object]:
     return {"setting": "database", "value": str(folder / f"{job.name}.duckdb"), "unit": "", "origin": where}
 
 
+def _screen_settings(folder: Path, environ: Mapping[str, str], *, as_json: bool) -> list[dict[str, object]]:
+    """Return the rows of the settings for the screens: the theme, notifications, and the keys of actions.
+
+    As text, the keys are those that differ from the defaults, because the help screens list more than a hundred.
+    """
+    preferences, themes = read_preferences(folder), find_themes()
+    variable = f"{ENVIRONMENT_PREFIX}THEME"
+    theme, origin = preferences.theme, preferences.theme_from.removesuffix(" theme") or "default"
+    if environ.get(variable):
+        theme, origin = environ[variable], f"environment variable {variable}"
+    used = themes.preferred(theme)
+    note = "" if theme in (None, used) else f"because there is no theme {theme!r}"
+    keys, _ = resolve_keys(preferences.keymap)
+    from_file = preferences.keys_from.removesuffix(" keys")
+    changed = [action for action in keys if keys[action] != DEFAULT_KEYS[action]]
+    listed = keys if as_json else changed
+    rows: list[dict[str, object]] = [
+        {"setting": "theme", "value": used, "unit": note, "origin": origin},
+        {
+            "setting": "notify",
+            "value": preferences.notify,
+            "unit": "ring the bell at the end",
+            "origin": preferences.notify_from.removesuffix(" notify") or "default",
+        },
+    ]
+    for action in listed:
+        origin = from_file if action in changed else "default"
+        rows.append({"setting": f"keys.{action}", "value": ",".join(keys[action]), "unit": "", "origin": origin})
+    if not as_json:
+        rest = len(keys) - len(changed)
+        rows.append({"setting": "keys", "value": f"{rest} as in the help", "unit": "", "origin": "default"})
+    return rows
+
+
 def _unit(name: str, value: object) -> str:
     """Return the unit of a value; for memory, with the size in words."""
     if value is None:
@@ -119,10 +147,6 @@ def _origin(name: str, declared: Mapping[str, object], config: Mapping[str, obje
     if name in {key.replace("-", "_") for key in config}:
         return str(getattr(config, "where", "configuration"))
     return f"@job({name}=…)" if name in declared else "default"
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, str | int | float | bool | None) else json.loads(json.dumps(value, default=str))
 
 
 def _shown(name: str, value: object) -> str:

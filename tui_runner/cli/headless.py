@@ -25,6 +25,7 @@ from tui_runner.engine.runner import Runner
 from tui_runner.engine.states import RunState
 from tui_runner.errors import EXIT_KILLED, EXIT_OK
 from tui_runner.system import terminal
+from tui_runner.system.files import short_path
 from tui_runner.text.messages import pipe_command, resume_command
 from tui_runner.text.safe_text import safe_text
 
@@ -244,7 +245,7 @@ def watcher(
         events=events,
         lines=lines,
         database=database,
-        go_on=how_to_go_on(runner, database),
+        go_on=how_to_go_on(runner, database, folder),
         grace=runner.plan.settings.grace,
         signals=signals,
         started=started,
@@ -252,14 +253,20 @@ def watcher(
     )
 
 
-def how_to_go_on(runner: Runner, database: str) -> str:
-    """Return the command, or advice, by which the user can resume the run if it does not finish."""
+def how_to_go_on(runner: Runner, database: str, folder: Path | None) -> str:
+    """Return the command, or advice, by which the user can resume the run if it does not finish.
+
+    Args:
+        runner: the run.
+        database: path of the database, as written from the reader's current folder.
+        folder: the reader's current folder; None if the reader has none.
+    """
     plan = runner.plan
     if plan.source.text == PROGRAM_INPUT:
         return "run the same program again"
     if plan.source.text == STANDARD_INPUT:
         command = pipe_command(
-            job=plan.job.path,
+            job=short_path(plan.job.path, folder),
             database=database,
             table=plan.settings.table,
             params=shown_params(plan.stored_params, plan.job),

@@ -201,10 +201,24 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
         return f"unexpected argument {plain(found[1])}", f"write --set {plain(found[1])}" if is_value else ""
     if found := re.match(r"Option '(.*)' requires an argument$", message):
         return f"{plain(found[1])}: its value is missing", ""
+    if found := re.match(r"Missing (argument|option) (.*)$", message):
+        name = plain(found[2].replace("'", "").replace(" / ", " or "))
+        context = getattr(error, "ctx", None)
+        return f"the {found[1]} {name} is missing", "" if context is None else f"write: {_with_required(context)}"
     if found := re.match(r"No such command (.*?)(?:\. Did you mean (.*)\?)?$", message):
         meant = (found[2] or "").replace("'", "").replace(", ", " or ")
         return f"there is no command {plain(found[1])}", f"did you mean {meant}?" if meant else ""
     return message, ""
+
+
+def _with_required(context: typer.Context) -> str:
+    """Return the command line of a command with the arguments and options that it needs: `tui-runner run JOB`."""
+    words = [context.command_path]
+    for parameter in context.command.params:
+        name = getattr(parameter, "metavar", None) or str(parameter.name).upper()
+        if parameter.required:
+            words.append(name if parameter.param_type_name == "argument" else f"{parameter.opts[0]} {name}")
+    return " ".join(words)
 
 
 def _of_launch(context: typer.Context) -> set[str]:

@@ -200,7 +200,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
         more = every - len([group for group in groups if group.items_failed] or groups)
     else:
         shown = snapshot.errors[:_SHOWN_ERROR_GROUPS]
-        lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in shown)
+        lines.extend(_error_line(group, snapshot) for group in shown)
         failed = snapshot.failed_groups
         more = (failed or snapshot.error_groups) - len([group for group in shown if group.final or not failed])
     if more > 0:
@@ -227,25 +227,22 @@ def _group_line(group: FailureGroup) -> str:
     """Return a line about a group of errors from the ledger, worded as by `tui-runner errors`."""
     message = group.newest_message or group.message
     text = f"{safe_text(group.type)}: {safe_text(first_line(message), limit=_MESSAGE_LENGTH)}{group.and_alike}"
+    if group.failed_otherwise:
+        return f"  {plural(group.attempts, 'attempt')} ended by {text}; {safe_text(group.outcome)}"
     if not group.items_failed:
         return f"  {plural(group.attempts, 'attempt')}, {group.outcome}: {text}"
     return f"  {group.items_failed:,} × {text}{f' ({group.outcome})' if group.outcome else ''}"
 
 
-def _error_line(group: ErrorGroup, *, items: bool) -> str:
-    """Return a line about a group of errors of a snapshot, with its failed items, or its attempts if no item failed.
-
-    Args:
-        group: the group.
-        items: True if the group's number of final errors is a number of items.
-    """
+def _error_line(group: ErrorGroup, snapshot: Snapshot) -> str:
+    """Return a line about a group of errors of a snapshot, with its failed items, or its attempts if none is known."""
     alike = " (and alike)" if group.differ else ""
     text = f"{safe_text(group.type)}: {safe_text(first_line(group.shown), limit=_MESSAGE_LENGTH)}{alike}"
-    if not items:
-        return f"  {plural(group.count, 'attempt')}: {text}"
-    if not group.final:
-        return f"  {plural(group.count, 'attempt')}, no item failed: {text}"
-    return f"  {group.final:,} × {text}"
+    if group.final and snapshot.finals_are_items:
+        return f"  {group.final:,} × {text}"
+    # If other items failed, those of these attempts may be among them, with other last errors.
+    none = "" if snapshot.items_failed else ", no item failed"
+    return f"  {plural(group.count, 'attempt')}{none}: {text}"
 
 
 def complaint(snapshot: Snapshot) -> str:

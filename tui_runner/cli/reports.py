@@ -183,7 +183,8 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
     head = f"{number:,} ×" if group.items_failed else f"{plural(number, 'attempt')}:"
     text = safe_text(f"{group.type}: {first_line(group.newest_message or group.message)}", limit=500)
     out.write(f"{head} {text}{group.and_alike}\n")
-    out.write(f"    {_fate(group)}, {_seen(group)}\n")
+    between = "\n    " if group.failed_otherwise else ", "  # the error of the items makes the line long
+    out.write(f"    {_fate(group)}{between}{_seen(group)}\n")
     if group.newest_item is not None:  # unknown in a damaged ledger
         out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")
 
@@ -191,7 +192,7 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
 def _fate(group: FailureGroup) -> str:
     """Return the number of failed items, and what became of the other attempts."""
     if not group.items_failed:
-        return group.outcome
+        return safe_text(group.outcome)
     return f"{plural(group.items_failed, 'item')} failed{f' ({group.outcome})' if group.outcome else ''}"
 
 

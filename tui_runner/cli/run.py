@@ -308,7 +308,7 @@ def _show(
     database = shown_path(runner.plan.database, folder)
     output.detach()  # the signal may arrive before the terminal is gone
     width = columns(output.out) if is_terminal(output.out) else None
-    for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width, recorded):
+    for line in closing_lines(snapshot, database, how_to_go_on(runner, database, folder), width, recorded):
         print(line, file=output.out)
     return EXIT_KILLED if left is Left.KILLED else snapshot.exit_code
 

@@ -299,7 +299,8 @@ class Progress:
     Attributes:
         worker: number of the worker.
         in_flight: number of items being executed, by chunk.
-        oldest: the items that have been in flight longest, at most 20.
+        oldest: the items that have been in flight longest, at most 20. Items that wait for a host are among them only
+            if there are fewer others.
         threads: threads (or asyncio tasks) that execute items.
         latencies: number of attempts that ended since the last `Progress`, by bucket of their duration
             (`metrics.bucket`).

@@ -22,7 +22,7 @@ from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.duckdb_reader import Bound, TableSource
 from tui_runner.inputs.source import Slice, Source
 from tui_runner.store.file_check import check_companions, check_file, check_place
-from tui_runner.store.sql import literal
+from tui_runner.store.sql import about_missing_table, literal
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import one_line, plain
@@ -97,7 +97,8 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
             if database is None or not database.is_file():
                 missing = f"the database {plain(database)} does not exist yet" if database else "there is no database"
                 do = "query a file, or name the database of the table with --db"
-                raise UserError(f"{_message(error)} ({missing})", where=_WHERE, do=do) from None
+                said, _ = about_missing_table(_message(error), None)
+                raise UserError(f"{said} ({missing})", where=_WHERE, do=do) from None
             return _copied(connection, query, text, database, max_bytes)
         except duckdb_reader.READ_ERRORS as error:
             raise _fault(error) from None
@@ -153,7 +154,8 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         connection.execute("DETACH input")
     except duckdb_reader.READ_ERRORS as error:
         folder.remove()
-        raise UserError(_message(error), where=_WHERE) from None
+        said, do = about_missing_table(_message(error), connection)
+        raise UserError(said, where=_WHERE, do=plain(do) if do else "") from None
     return QuerySource(
         text,
         "items.main.items",

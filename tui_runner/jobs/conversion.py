@@ -17,7 +17,7 @@ from uuid import UUID
 
 from tui_runner.errors import UserError
 from tui_runner.system.files import expanded
-from tui_runner.text.messages import listed, quoted
+from tui_runner.text.messages import listed, plain, quoted
 from tui_runner.text.redaction import Secret
 
 _NO_JSON = (ValueError, RecursionError)
@@ -25,7 +25,15 @@ _NO_JSON = (ValueError, RecursionError)
 
 
 class _Unfit(Exception):
-    """Raised for a value that cannot be converted; the message describes the expected values."""
+    """Raised for a value that cannot be converted; the message describes the expected values.
+
+    Attributes:
+        do: what the user can do, if the message does not show it; otherwise empty.
+    """
+
+    def __init__(self, expected: str, do: str = "") -> None:
+        super().__init__(expected)
+        self.do = do
 
 
 def convert(value: object, annotation: Any, *, name: str) -> Any:
@@ -57,7 +65,7 @@ def convert(value: object, annotation: Any, *, name: str) -> Any:
         return _convert(value, annotation)
     except _Unfit as unfit:
         shown = "'***'" if mentions_secret(annotation) else quoted(value)
-        raise UserError(f"{shown} is not {unfit}", where=f"parameter {name}") from None
+        raise UserError(f"{shown} is not {unfit}", where=f"parameter {name}", do=unfit.do) from None
 
 
 def _convert(value: object, annotation: Any) -> Any:
@@ -125,7 +133,9 @@ def _of_text(text: str, kind: Any) -> Any:
     try:
         return json.loads(text)
     except _NO_JSON:
-        raise _Unfit("JSON") from None
+        name = getattr(kind, "__name__", None) or str(kind)
+        do = f"""write JSON for the type {plain(name)}, such as 3, "text" or [1, 2]; or declare it as str"""
+        raise _Unfit("JSON", f"{do} and convert it in the function") from None
 
 
 def _plain(value: object, kind: Any) -> Any:
@@ -206,7 +216,7 @@ def _of_collection(value: object, make: Callable[[list[Any]], Any], arguments: t
     try:
         return make([_convert(part, kind) for part in parts])
     except _Unfit as unfit:
-        raise _Unfit(f"a list of values that are each {unfit}") from None
+        raise _Unfit(f"a list of values that are each {unfit}", unfit.do) from None
 
 
 def _split(text: str) -> list[Any]:
@@ -288,6 +298,7 @@ _FROM_TEXT: dict[Any, tuple[Callable[[str], Any], str]] = {
     bool: (_bool, "true or false"),
     int: (_int, "a whole number"),
     float: (float, "a number"),
+    complex: (complex, "a complex number such as 1+2j"),
     Decimal: (_decimal, "a decimal number"),
     datetime: (datetime.fromisoformat, "a time such as 2026-01-31T12:00"),
     date: (date.fromisoformat, "a date such as 2026-01-31"),

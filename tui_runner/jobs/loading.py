@@ -29,7 +29,7 @@ import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -79,6 +79,21 @@ class JobPlace:
     source: str
     is_file: bool
     function: str | None
+
+
+class NoSuchFunction(UserError):
+    """Raised if the file or module of a job has no function of the given name.
+
+    Attributes:
+        function: the name.
+        others: names of the functions that it has.
+    """
+
+    def __init__(self, function: str, others: Sequence[str], where: str) -> None:
+        do = did_you_mean(function, others, "it has") if others else "it has no functions"
+        super().__init__(f"there is no function {quoted(function)} in it", where, do)
+        self.function = function
+        self.others = others
 
 
 def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], str] = redact) -> Job:
@@ -362,8 +377,7 @@ def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool
         return Job(found, reference=reference)
     names = list(jobs) or functions
     if not function.isidentifier() or not hasattr(module, function):
-        advice = did_you_mean(function, [*jobs, *functions], "it has") if names else "it has no functions"
-        raise UserError(f"there is no function {quoted(function)} in it", where=where, do=advice)
+        raise NoSuchFunction(function, [*jobs, *functions] if names else [], where)
     kind = type(found).__name__
     what = f"{plain(function)} is not a function; its type is {kind}"
     do = f"it has {listed(names)}" if names else "write a function in it, with @job before it"

@@ -1,6 +1,6 @@
 """Access to a database for queries, from the command line, a screen or a Python program.
 
-The command line and the screens use `open_access`:
+The command line uses `open_access`, and a screen that stays open for hours `FollowingAccess`:
 
     with open_access(path) as access:
         console = access.console()
@@ -16,6 +16,7 @@ Python programs use `connect`:
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ import pyarrow as pa
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
+from tui_runner.store.file_check import WRITE_AHEAD_LOGS, companion
 from tui_runner.store.lock import DatabaseInUse, LockRecord
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import TooManyQueries
@@ -72,8 +74,16 @@ class Access(ABC):
         """True if consoles can be switched to write mode now."""
 
     @abstractmethod
-    def console(self) -> Console | RemoteConsole:
+    def console(self) -> AnyConsole:
         """Return a new console. The caller must close it."""
+
+    def news(self) -> str:
+        """Return one line for users if another process has the database since the last call; an empty text if not."""
+        return ""
+
+    def is_unchanged(self) -> bool:
+        """Return True if nothing in the database can have changed since this process closed its file."""
+        return False
 
     @abstractmethod
     def close(self) -> None:
@@ -148,9 +158,248 @@ class RemoteAccess(Access):
         """Do nothing, because no connection is open between statements."""
 
 
+class FollowingAccess(Access):
+    """Access to a database for a long time, in which other processes open and close it.
+
+    Each statement is executed by the process that has the database open then. If there is none, this process opens the
+    file for the duration of the statement, so that a run can start between two statements.
+
+    Args:
+        path: path of the database, which must exist.
+        limits: seconds for which another process may be silent; None for the defaults.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+    """
+
+    def __init__(self, path: Path, *, limits: RemoteLimits | None = None) -> None:
+        self.path = path
+        self._limits = limits
+        self._guard = threading.Lock()
+        """Held while a database is opened or closed. One process cannot open a database twice."""
+        self._access: LocalAccess | RemoteAccess | None = None
+        """The access of the last statement; None if this process had opened the file for it and has closed it."""
+        self._leases = 0
+        """Number of leases of `_access` that have not ended."""
+        self._owner: LockRecord | None = None
+        """The other process that executed the last statement; None if this process did."""
+        self._news = ""
+        self._left: tuple[tuple[int, int] | None, ...] | None = None
+        """Sizes and times of the files when this process closed them last; None before that."""
+        self.describe, self.read_only, self._can_write = path.name, "", False
+        self.lease(new=True).end()
+        self._news = ""
+
+    @property
+    def can_write(self) -> bool:
+        """True if no other process executed the last statement, and this user may write to the file."""
+        return self._can_write
+
+    def console(self) -> FollowingConsole:
+        """Return a new console, which does not keep the file open between statements unless it is in write mode."""
+        return FollowingConsole(self)
+
+    def news(self) -> str:
+        """Return one line for users if another process has the database since the last call; an empty text if not."""
+        news, self._news = self._news, ""
+        return news
+
+    def is_unchanged(self) -> bool:
+        """Return True if no process has written to the file since the last lease, for which this process opened it."""
+        with self._guard:
+            return self._access is None and self._left is not None and self._left == self._files()
+
+    def _files(self) -> tuple[tuple[int, int] | None, ...]:
+        """Return the size and the time of change of the file and of its log; None for a file that is missing."""
+        found: list[tuple[int, int] | None] = []
+        for path in (self.path, companion(self.path.resolve(), WRITE_AHEAD_LOGS[0])):
+            try:
+                status = path.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_size, status.st_mtime_ns))
+        return tuple(found)
+
+    def lease(self, *, new: bool = False) -> Lease:
+        """Open the database, or find the process that has it open. End the lease when its statement has ended. Blocks.
+
+        Args:
+            new: True if the process of the last lease has closed the database.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
+        with self._guard:
+            if new and isinstance(self._access, RemoteAccess):
+                self._access = None
+            if self._access is None:
+                self._access = open_access(self.path, serving=True, limits=self._limits)
+                self._note(self._access)
+            self._leases += 1
+            return Lease(self, self._access)
+
+    def end_lease(self) -> None:
+        """Count the end of a lease, and close the file after the last one."""
+        with self._guard:
+            self._leases -= 1
+            if not self._leases and isinstance(self._access, LocalAccess):
+                self._access.close()
+                self._access = None
+                self._left = self._files()
+
+    def _note(self, access: LocalAccess | RemoteAccess) -> None:
+        owner = access.record if isinstance(access, RemoteAccess) else None
+        if owner is None and self._owner is not None:
+            pid = self._owner.pid
+            self._news = f"The process that had the file open (pid {pid}) has closed it; it is read directly."
+        elif owner is not None and (self._owner is None or owner.socket != self._owner.socket):
+            run = "Another tui-runner" if owner.run is None else f"Run {owner.run}"
+            self._news = f"{run} (pid {owner.pid}) has the file open now and executes the statements."
+        self._owner = owner
+        self.describe, self.read_only, self.run = access.describe, access.read_only, access.run
+        self._can_write = access.can_write
+
+    def close(self) -> None:
+        """Do nothing, because the file is closed when its last lease ends."""
+
+
+class Lease:
+    """The use of a database by one statement, or by a console in write mode.
+
+    Attributes:
+        access: the access to use until the lease ends.
+    """
+
+    def __init__(self, following: FollowingAccess, access: LocalAccess | RemoteAccess) -> None:
+        self._following = following
+        self._has_ended = False
+        self.access = access
+
+    def end(self) -> None:
+        """End the lease. Repeated calls do nothing."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._following.end_lease()
+
+
+class FollowingConsole:
+    """A console that looks before each statement for the process that has the database open.
+
+    Args:
+        following: the access of which this is a console.
+    """
+
+    impatient = True
+    """True because no run can start while unread rows keep the file open, and another process drops unread rows."""
+
+    def __init__(self, following: FollowingAccess) -> None:
+        self._following = following
+        self._console: Console | RemoteConsole | None = None
+        """The console of the last statement."""
+        self._result: Result | None = None
+        self._writing: Lease | None = None
+        """Keeps the file open in write mode, in which the user expects that no run changes data; None otherwise."""
+
+    @property
+    def can_write(self) -> bool:
+        """True if write mode can be switched on, as far as is known from the last statement."""
+        return self._following.can_write
+
+    @property
+    def write(self) -> bool:
+        """True if the console executes statements that change data."""
+        return self._writing is not None
+
+    @write.setter
+    def write(self, wanted: bool) -> None:
+        if self._writing is not None:
+            self._writing.end()
+            self._writing = None
+        if wanted:
+            lease = self._following.lease()
+            try:
+                with lease.access.console() as console:
+                    console.write = True  # raises the error if data cannot be changed
+            except BaseException:  # whatever the error, the file must not stay open
+                lease.end()
+                raise
+            self._writing = lease
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
+        """Execute a statement like `Console.query`, in the process that has the database open now.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+        try:
+            self._result = self._query(self._following.lease(), sql, parameters, light)
+        except OwnerGone:
+            # That process has closed the database. Statements of its clients only read, so one that it may have begun
+            # can be executed again.
+            self._result = self._query(self._following.lease(new=True), sql, parameters, light)
+        return self._result
+
+    def _query(self, lease: Lease, sql: str, parameters: Mapping[str, object] | None, light: bool) -> Result:
+        console: Console | RemoteConsole | None = None
+
+        def end() -> None:
+            if console is not None:
+                console.close()
+            lease.end()
+
+        try:
+            console = self._console = lease.access.console()
+            if self._writing is not None:
+                console.write = True
+            result = console.query(sql, parameters, light=light)
+        except BaseException:  # whatever the error, the file must not stay open
+            end()
+            raise
+        if result.closed:
+            end()
+        else:
+            result.on_close = end
+        return result
+
+    def cancel(self) -> None:
+        """End the running statement. Do not wait. Thread-safe."""
+        console = self._console
+        if console is not None:
+            console.cancel()
+
+    def progress(self) -> float | None:
+        """Return the progress of the statement, 0.0 to 1.0; None if it is unknown."""
+        console = self._console
+        return None if console is None else console.progress()
+
+    def close(self) -> None:
+        """End the running statement and release all resources. Repeated calls do nothing."""
+        self.cancel()
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+        if self._writing is not None:
+            self._writing.end()
+            self._writing = None
+
+    def __enter__(self) -> FollowingConsole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+AnyConsole = Console | RemoteConsole | FollowingConsole
+"""A console of any kind of access."""
+
+
 def open_access(
     path: Path, *, serving: bool = False, patience: float = _PATIENCE_SECONDS, limits: RemoteLimits | None = None
-) -> Access:
+) -> LocalAccess | RemoteAccess:
     """Return access to a database.
 
     If another process has it open, that process executes the statements; otherwise this process opens it.
@@ -297,7 +546,7 @@ def connect(path: str | PathLike[str]) -> Connection:
 class ConsoleCursor:
     """A console in the form of a `sql.Cursor`, so that the same functions query local and remote databases."""
 
-    def __init__(self, console: Console | RemoteConsole) -> None:
+    def __init__(self, console: AnyConsole) -> None:
         self._console = console
         self._rows: Iterator[tuple[Any, ...]] = iter(())
 

@@ -127,3 +127,56 @@ def file_of(cursor: Cursor) -> str:
         f" WHERE database_name = {CATALOG}.current_database()"
     )
     return str(cursor.execute(sql).fetchall()[0][0])
+
+
+_MISSING_TABLE = re.compile(r"Table with name .* does not exist")
+"""Matches DuckDB's message about a table that does not exist."""
+_SUGGESTION = re.compile(r'\s*Did you mean "([^"]*)"\?')
+"""Matches the name that DuckDB suggests in place of a name that does not exist."""
+_OF_DUCKDB = re.compile(r"(?:pg_|duckdb_|sqlite_|pragma_|(?:information_schema|pg_catalog|system)\.)", re.IGNORECASE)
+"""Matches the beginning of the names of DuckDB's own tables, which users of results do not look for."""
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Matches names that need no quotes in a statement, unless they are reserved words."""
+_LISTED_TABLES = 8
+"""Most tables that advice lists. More would fill several lines; the catalog shows them all."""
+
+
+def about_missing_table(message: str, cursor: Cursor | None) -> tuple[str, str]:
+    """Return a message of DuckDB without the suggestion of one of its own tables, and advice that lists the tables.
+
+    For a table that does not exist, DuckDB suggests the most similar name, often one of its own: for `nowhere`, it is
+    `pg_indexes`. The advice is empty if the message has another suggestion or another subject, or without `cursor`.
+
+    Args:
+        message: the message.
+        cursor: reads the tables of the current database; None if there is no database.
+    """
+    if not _MISSING_TABLE.search(message):
+        return message, ""
+    suggestion = _SUGGESTION.search(message)
+    if suggestion is not None:
+        if not _OF_DUCKDB.match(suggestion[1]):
+            return message, ""
+        message = message[: suggestion.start()].rstrip("!") + message[suggestion.end() :]
+    if cursor is None:
+        return message, ""
+    words = f"SELECT keyword_name FROM {CATALOG}.duckdb_keywords() WHERE keyword_category = 'reserved'"
+    reserved = {str(word) for (word,) in cursor.execute(words).fetchall()}
+
+    def typed(name: str) -> str:
+        return name if _PLAIN.fullmatch(name) and name.lower() not in reserved else quote(name)
+
+    names = [
+        typed(name) if schema == "main" else f"{typed(schema)}.{typed(name)}"
+        for schema, name in cursor.execute(
+            f"""SELECT schema_name, name FROM (
+                SELECT database_name, schema_name, table_name AS name, internal FROM {CATALOG}.duckdb_tables()
+                UNION ALL SELECT database_name, schema_name, view_name, internal FROM {CATALOG}.duckdb_views()
+            ) WHERE database_name = {CATALOG}.current_database() AND NOT internal
+            ORDER BY schema_name <> 'main', schema_name, name"""
+        ).fetchall()
+    ]
+    if not names:
+        return message, "this database has no tables yet"
+    more = len(names) - _LISTED_TABLES
+    return message, f"its tables are {', '.join(names[:_LISTED_TABLES])}{f' and {more} more' if more > 0 else ''}"

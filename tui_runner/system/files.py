@@ -212,6 +212,19 @@ def without_dots(path: Path) -> Path:
         return path
 
 
+def short_path(path: str, folder: Path | None) -> str:
+    """Return a path as short as possible for a command that is entered in `folder`, not quoted.
+
+    Args:
+        path: a path, or a job that begins with one: `/home/ann/scrape/shop.py:books`.
+        folder: the shell's current folder; an absolute path in it is made relative. None if unknown.
+    """
+    if folder is None or not path.startswith("/") or not Path(path).is_relative_to(folder) or Path(path) == folder:
+        return path
+    found = str(Path(path).relative_to(folder))
+    return f"./{found}" if found.startswith("-") else found
+
+
 def typed_path(path: str, folder: Path | None) -> str:
     """Return a path as a word of a shell command, quoted and as short as possible.
 
@@ -219,9 +232,8 @@ def typed_path(path: str, folder: Path | None) -> str:
         path: an absolute path.
         folder: the shell's current folder; a path in it is made relative. None if unknown.
     """
-    if folder is not None and Path(path).is_relative_to(folder):
-        found = str(Path(path).relative_to(folder))
-        return shlex.quote(f"./{found}" if found.startswith("-") else found)
+    if (found := short_path(path, folder)) != path:
+        return shlex.quote(found)
     short = with_short_home(path)
     # Quote only what follows `~/`: a shell does not expand a quoted `~`.
     return f"~/{shlex.quote(short[2:])}" if short.startswith("~/") and path.startswith("/") else shlex.quote(path)

@@ -115,8 +115,8 @@ class RunnerApp(ShutdownApp):
         self.to_list = False
         self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
         self._complaints = [*self._preferences.complaints, *found.complaints, *complaints]
-        if theme is None and remembered is not None and remembered != chosen:
-            self._complaints.append(f"there is no theme {remembered!r}")
+        if theme is None and (mistake := found.mistake(remembered, self._preferences.theme_from)):
+            self._complaints.append(mistake)
         self._access = access
         self._query: QueryScreen | None = None
         self._window_title = ""

@@ -27,6 +27,7 @@ from typing import Any
 from tui_runner.errors import UserError
 from tui_runner.jobs.config_file import read_config
 from tui_runner.system.files import open_own, replaced, state_folder
+from tui_runner.text.messages import plain
 
 _RECENT = 10
 """Number of jobs that are remembered for the launcher. They fill about half of a screen of 24 lines; the other half is
@@ -94,6 +95,9 @@ class Preferences:
         keymap: the user's keys for each action, separated by commas.
         notify: True to ring the bell of a terminal without the focus when a run ends.
         complaints: mistakes in the configuration, one line for each.
+        theme_from: the file that names `theme`, and the name of the entry in it; empty if `theme` is None.
+        notify_from: the same for `notify`.
+        keys_from: the same for `keymap`.
     """
 
     state: State
@@ -101,6 +105,9 @@ class Preferences:
     keymap: Mapping[str, str] = field(default_factory=dict)
     notify: bool = True
     complaints: tuple[str, ...] = ()
+    theme_from: str = ""
+    notify_from: str = ""
+    keys_from: str = ""
 
 
 def read_preferences(folder: Path) -> Preferences:
@@ -109,10 +116,12 @@ def read_preferences(folder: Path) -> Preferences:
     A theme in the configuration takes precedence over the theme that was chosen last.
     """
     state = State(state_file())
+    chosen = state.theme
+    remembered = "" if chosen is None else f"{plain(state_file())} theme"
     try:
         config = read_config(folder)
     except UserError as error:
-        return Preferences(state, state.theme, complaints=(str(error),))
+        return Preferences(state, chosen, complaints=(str(error),), theme_from=remembered)
     complaints: list[str] = []
     theme = config.get("theme")
     if theme is not None and not isinstance(theme, str):
@@ -133,4 +142,9 @@ def read_preferences(folder: Path) -> Preferences:
             keymap[action] = ",".join(parts)
         else:
             complaints.append(f"{config.where} keys.{action}: must be a key or a list of keys")
-    return Preferences(state, theme or state.theme, keymap, notify, tuple(complaints))
+    return Preferences(
+        state, theme or chosen, keymap, notify, tuple(complaints),
+        theme_from=f"{config.where} theme" if theme else remembered,
+        notify_from=f"{config.where} notify" if "notify" in config else "",
+        keys_from=f"{config.where} keys" if keymap else "",
+    )  # fmt: skip

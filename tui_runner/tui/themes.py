@@ -71,6 +71,21 @@ class Themes:
         """Return `name` if there is a theme of that name, else the name of the default theme."""
         return name if name is not None and (name in self.by_name or name in BUILTIN_THEMES) else DEFAULT_THEME
 
+    def mistake(self, name: str | None, where: str) -> str:
+        """Return one line that says that no theme has this name, where the name is, and which themes there are.
+
+        Return an empty text if there is a theme of that name, or if `name` is None.
+
+        Args:
+            name: name of a theme.
+            where: the file and entry that have the name.
+        """
+        try:
+            self.named(name, where)
+        except UserError as error:
+            return str(error)
+        return ""
+
     def named(self, name: str | None, where: str = "--theme") -> str:
         """Return `name`, or the name of the default theme if `name` is None.
 

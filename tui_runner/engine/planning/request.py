@@ -17,14 +17,14 @@ from tui_runner.inputs import Source, made_items, open_source
 from tui_runner.inputs.source import Delay, LostItems, Progress, silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
-from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.loading import NoSuchFunction, load_job
 from tui_runner.jobs.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
 from tui_runner.jobs.reference import source_digest
 from tui_runner.jobs.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, resolve
 from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.results_table import RESERVED
 from tui_runner.system.files import expanded, without_dots
-from tui_runner.text.messages import is_text, plain, quoted
+from tui_runner.text.messages import is_text, listed, plain, quoted
 from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors
 
 
@@ -282,10 +282,25 @@ def plan_run(
     folder = request.folder or folder
     redaction = guessed_redaction(request.params, environ)
     use_redaction(redaction)
-    job = load_job(request.job, folder=folder, redact=redaction)
+    try:
+        job = load_job(request.job, folder=folder, redact=redaction)
+    except NoSuchFunction as error:
+        if request.run_id is None:
+            raise
+        raise _function_of_run_is_gone(request.run_id, error) from None
     return plan_job(
         job, request, folder=folder, environ=environ, ask=ask, use_redaction=use_redaction, progress=progress
     )
+
+
+def _function_of_run_is_gone(run_id: int, error: NoSuchFunction) -> UserError:
+    what = f"run {run_id} used the function {plain(error.function)}, which is no longer in it"
+    if not error.others:
+        return UserError(what, error.where, f"it has no functions now; write {plain(error.function)} again")
+    now = f"it has {listed(error.others)} now"
+    again = f"name one of them {plain(error.function)} to resume the run"
+    new = f"start a new run with: tui-runner run {error.where}:{plain(error.others[0])}"
+    return UserError(what, error.where, f"{now}; {again}, or {new}")
 
 
 def plan_job(

@@ -14,7 +14,7 @@ from tui_runner.jobs.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.records import RunRecord
-from tui_runner.system.files import without_dots
+from tui_runner.system.files import short_path, without_dots
 from tui_runner.text.messages import (
     did_you_mean,
     pipe_command,
@@ -91,8 +91,8 @@ def _check_input(record: RunRecord, database: Path) -> None:
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
         command = pipe_command(
-            job=record.job_path,
-            database=str(database),
+            job=short_path(record.job_path, Path.cwd()),
+            database=_typed(database),
             table=table if isinstance(table, str) else None,
             params=shown_params(record.params),
             limit=limit if isinstance(limit, int) else None,
@@ -174,12 +174,17 @@ def _after(database: Path, record: RunRecord, totals: Totals) -> str:
         return _NEW_ONE
     those = "the item that" if missed == 1 else f"the {missed:,} items that"
     verb = "failed" if totals.failed else "was cancelled" if missed == 1 else "were cancelled"
-    command = retry_command(str(database), record.run_id)
+    command = retry_command(_typed(database), record.run_id)
     return f"run {those} {verb} in run {record.run_id} again with: {command}"
 
 
+def _typed(database: Path) -> str:
+    """Return the path of a database for a command that the user enters in the current folder."""
+    return short_path(str(database), Path.cwd())
+
+
 def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
-    do = f"list the runs with: {runs_command(str(database))}"
+    do = f"list the runs with: {runs_command(_typed(database))}"
     if run is not None:
         record, totals = ledger.run(run, database=database), ledger.totals(run)
     else:
@@ -193,7 +198,7 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
         record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
     where = _where(record, database)
     if record.state != RunState.FINISHED:
-        resume = resume_command(str(database), record.run_id)
+        resume = resume_command(_typed(database), record.run_id)
         raise UserError("it is not finished", where, f"its failed items run again when you resume it: {resume}")
     if not (totals.failed or totals.cancelled):
         raise UserError("nothing failed in it", where, do)

@@ -376,9 +376,9 @@ class SnapshotBuilder:
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
         longest = oldest[0].seconds if oldest else 0.0
-        # Items that wait for a paused host cannot end, so such a run is not stalled.
         rests = not in_flight and bool(self._paused_hosts)
-        stalled = None if rests else self._stalled(active, longest)
+        # Items that wait for a host cannot end, so a run whose items all wait is not stalled.
+        stalled = self._stalled(active, max((item.seconds for item in oldest if not item.held_by), default=0.0))
         left = self._left(total)
         recent = self._recent_latencies.at(active)
         # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts are more useful.
@@ -580,7 +580,8 @@ class SnapshotBuilder:
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Return the seconds without an ended item if they are unusually many, otherwise None.
 
-        They are at most `oldest`, the age of the oldest item in flight, so that time without items does not count.
+        They are at most `oldest`, the age of the oldest item that does not wait for a host, so that time without items
+        does not count.
         """
         if self._state is not RunState.RUNNING:
             return None

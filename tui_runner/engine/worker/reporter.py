@@ -189,7 +189,9 @@ class Reporter:
 
     def _report_progress(self, busy: bool) -> None:
         """Send a `Progress`, unless one was just sent. An idle worker sends one at once, then every `_HEARTBEAT`."""
-        running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)  # the oldest are sent
+        # The first are sent: the oldest, and before items that wait for their host those that are executed, because
+        # only they show that the run is stalled.
+        running = sorted(self._queue.in_flight(), key=lambda found: (bool(found[2].held_by), found[2].started))
         now = time.monotonic()
         idle = not busy and not running
         since = now - self._reported_at

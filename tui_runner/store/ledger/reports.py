@@ -7,12 +7,14 @@ them safe before they are shown.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
 from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
-from tui_runner.text.numbers import short_plural
+from tui_runner.text.describe import first_line
+from tui_runner.text.numbers import count, short_plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count. It also stands for an unknown moment."""
@@ -43,6 +45,10 @@ class EndedItem:
     error: str = ""
 
 
+_OTHER_ERROR = 80
+"""Most characters of the error with which an item failed in the end, because it is only a part of a line."""
+
+
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Errors of one type whose messages have the same shape: a row of `failure_groups_sql`.
@@ -62,6 +68,9 @@ class FailureGroup:
         newest_message: full message of the newest attempt.
         newest_traceback: traceback of the newest attempt; may be empty.
         messages_differ: True if not all attempts of the group have the same message.
+        failed_otherwise: number of items with such attempts whose last attempt failed with an error of another group.
+            Known only if `items_failed` is 0.
+        other_error: type and message of the newest of those last errors; empty if there is none.
     """
 
     type: str
@@ -77,6 +86,8 @@ class FailureGroup:
     newest_message: str
     newest_traceback: str
     messages_differ: bool = False
+    failed_otherwise: int = 0
+    other_error: str = ""
 
     @property
     def and_alike(self) -> str:
@@ -89,9 +100,23 @@ class FailureGroup:
         later = f"{short_plural(self.recovered, 'attempt')} that later succeeded"
         if self.items_failed:
             return f"+{later}" if self.recovered else ""
+        if self.failed_otherwise:
+            return self.other_failure
         if self.recovered == self.attempts:
             return "no item failed, all later succeeded"
         return f"no item failed{f', {later}' if self.recovered else ''}"
+
+    @property
+    def other_failure(self) -> str:
+        """What became of the attempts, with the error with which their items failed; empty if no item failed."""
+        if not self.failed_otherwise:
+            return ""
+        error = first_line(self.other_error)
+        error = error if len(error) <= _OTHER_ERROR else f"{error[: _OTHER_ERROR - 1]}…"
+        succeeded = f"{count(self.recovered)} later succeeded; " if self.recovered else ""
+        if self.failed_otherwise == 1:
+            return f"{succeeded}the item{' of the others' if succeeded else ''} failed with: {error}"
+        return f"{succeeded}{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
 
 
 def brief(outcome: str) -> str:
@@ -175,10 +200,42 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
         ) USING (type, alike)"""
         f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
-    return [
+    groups = [
         FailureGroup(type or "", alike, items, attempts, recovered, chunks, moment(first), moment(last), *newest)
         for type, alike, items, attempts, recovered, chunks, first, last, *newest in rows
     ]
+    unclear = [(group.type, group.message) for group in groups if _is_unclear(group)]
+    others = _other_errors(cursor, run_id, unclear) if unclear else {}
+    return [
+        replace(group, failed_otherwise=others[key][0], other_error=others[key][1])
+        if (key := (group.type, group.message)) in others
+        else group
+        for group in groups
+    ]
+
+
+def _is_unclear(group: FailureGroup) -> bool:
+    """Return True if the group alone does not show what became of the items of its attempts."""
+    return not group.items_failed and group.recovered < group.attempts
+
+
+def _other_errors(
+    cursor: Cursor, run_id: int, groups: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, str]]:
+    """Return for each group the number of its items that failed with other errors, and the newest of these errors."""
+    wanted = ", ".join(["(?, ?)"] * len(groups))
+    rows = cursor.execute(
+        f"""WITH last AS (
+            SELECT item, type || ': ' || message AS error, occurred_at FROM runner.failed_attempts e
+            WHERE run_id = {int(run_id)} AND {_is_failed(run_id)}
+        )
+        SELECT e.type, coalesce(e.shape, ''), count(DISTINCT e.item), coalesce(arg_max(l.error, l.occurred_at), '')
+        FROM runner.failed_attempts e JOIN last l USING (item)
+        WHERE e.run_id = {int(run_id)} AND (coalesce(e.type, ''), coalesce(e.shape, '')) IN ({wanted})
+        GROUP BY ALL""",
+        [part for group in groups for part in group],
+    ).fetchall()
+    return {(type or "", shape): (items, error) for type, shape, items, error in rows}
 
 
 def count_failure_groups(cursor: Cursor, run_id: int, *, with_failed: bool = False) -> int:

@@ -361,5 +361,7 @@ def _bind(
         try:
             cursor.execute(f"EXPLAIN\n{statement}", values)
         except duckdb.ProgrammingError as placed:  # the same error, now with its place
-            raise query_error(placed, f"EXPLAIN\n{statement}", lines_before=1) from error
+            with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction
+                cursor.execute("ROLLBACK")
+            raise query_error(placed, f"EXPLAIN\n{statement}", lines_before=1, cursor=cursor) from error
         raise

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.query.statements import tokens
-from tui_runner.store.sql import quote
+from tui_runner.store.sql import Cursor, about_missing_table, quote
 from tui_runner.text.messages import plain
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
@@ -59,13 +59,14 @@ class TooManyQueries(DatabaseError):
         super().__init__("too many queries of other processes are running", where, "try again in a moment")
 
 
-def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> QueryError:
+def query_error(error: BaseException, sql: str, *, lines_before: int = 0, cursor: Cursor | None = None) -> QueryError:
     """Convert an error of DuckDB or Arrow to an error of one line, with its place in the statement.
 
     Args:
         error: the error.
         sql: the statement as DuckDB received it.
         lines_before: number of lines that were inserted before the user's statement.
+        cursor: reads the names of the tables, for advice about a table that does not exist; None for no such advice.
     """
     message = str(error)
     if isinstance(error, pa.ArrowException | OSError):
@@ -90,7 +91,7 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         return QueryError(what, do=f"use DuckDB itself for {plain(found[1])}")
     if "read-only mode" in message:
         message = CHANGES_DATA
-    do = ""
+    message, do = about_missing_table(message, cursor)
     if message.startswith("Parser Error"):
         do = _unquoted_name(message, _text_before(sql, line, column)) or "correct the statement"
     return QueryError(message, do=do, line=None if line is None else line - lines_before, column=column)

@@ -146,10 +146,12 @@ class Result(ABC):
         seconds: seconds from the call of `query` to the newest batch.
         closed: True if all rows were read or the result was closed.
         complete: True if all rows were read.
+        on_close: called once, after the result was closed.
     """
 
     def __init__(self, schema: pa.Schema, asked_at: float) -> None:
         self.schema = schema
+        self.on_close: Callable[[], None] | None = None
         self.rows = 0
         self.closed = False
         self.complete = False
@@ -187,7 +189,11 @@ class Result(ABC):
         """End the statement, even if not all rows were read. Repeated calls do nothing."""
         if not self.closed:
             self.closed = True
-            self._close()
+            try:
+                self._close()
+            finally:
+                if self.on_close is not None:
+                    self.on_close()
 
     @abstractmethod
     def _next(self) -> pa.RecordBatch | None:

@@ -28,6 +28,10 @@ _LONGEST = 200_000
 
 _USUAL_WIDTH = 80
 """Cells of a line for a text that is copied before the dialog knows its width."""
+_LEAST_LOW = 10
+"""Lines of a low dialog on a terminal with less than thirty lines: a third of it would show too little of the text."""
+_AROUND_TEXT = 4
+"""Lines of the dialog around the text: the border, the title and the keys."""
 
 
 class Reader(ListNavigation, Dialog[None]):
@@ -37,13 +41,16 @@ class Reader(ListNavigation, Dialog[None]):
         title: one line. The dialog makes it safe.
         text: the text to read, or a function that returns it for lines of the given number of cells. The dialog makes
             it safe.
+        low: True for a short text about what the screen shows: the dialog is at the top and takes at most a third of
+            the height, or `_LEAST_LOW` lines.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.LIST)]
     OUTSIDE = "close"
 
-    def __init__(self, title: str, text: str | Callable[[int], str]) -> None:
-        super().__init__()
+    def __init__(self, title: str, text: str | Callable[[int], str], *, low: bool = False) -> None:
+        super().__init__(classes="-low" if low else None)
+        self._is_low = low
         self._title_text = safe_text(title, limit=200)
         self._given = text
         self._text = self._for_width(_USUAL_WIDTH)
@@ -67,7 +74,12 @@ class Reader(ListNavigation, Dialog[None]):
         rows = self.query_one(Rows)
         width = max(rows.size.width - 1, 10)
         self._text = self._for_width(width)
-        rows.show(wrapped(self._text, width))
+        lines = wrapped(self._text, width)
+        if self._is_low:
+            self.query_one("#box").styles.height = min(
+                len(lines) + _AROUND_TEXT, max(self.size.height // 3, _LEAST_LOW)
+            )
+        rows.show(lines)
 
     def _for_width(self, width: int) -> str:
         text = self._given if isinstance(self._given, str) else self._given(width)

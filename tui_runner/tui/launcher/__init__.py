@@ -198,6 +198,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.animation_level = "none"
         self.set_keymap(changed_keys(self._keys))
         chosen = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
+        if not theme and (mistake := themes.mistake(self._preferences.theme, self._preferences.theme_from)):
+            self._complaints.insert(0, mistake)
         self.use_themes(themes, chosen, self._preferences.state)
         self._pane = Pane(
             folder,

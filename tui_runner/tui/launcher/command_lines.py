@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from tui_runner.engine.planning.request import RunRequest
+from tui_runner.system.files import short_path
 from tui_runner.text.messages import command_line, resume_command
 from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.fields import Draft
@@ -26,19 +27,20 @@ def command_of(row: Row, draft: Draft, *, folder: Path, shell: Path) -> str | No
     """
     match row:
         case FoundJob(error="") as found:
-            command = _run(request_of(found.job, draft.without_secrets, folder))
+            command = _run(request_of(found.job, draft.without_secrets, folder), folder)
         case FoundRun() as run:
-            command = resume_command(str(run.database), run.summary.record.run_id)
+            command = resume_command(short_path(str(run.database), folder), run.summary.record.run_id)
         case FoundDatabase() as found if found.can_be_queried:
-            command = command_line("open", str(found.path), [])
+            command = command_line("open", short_path(str(found.path), folder), [])
         case _:
             return None
     return command if folder == shell else f"cd {shlex.quote(str(folder))} && {command}"
 
 
-def _run(request: RunRequest) -> str:
-    options: list[tuple[str, object]] = [("--input", request.input), ("--db", request.database)]
+def _run(request: RunRequest, folder: Path) -> str:
+    database = None if request.database is None else short_path(str(request.database), folder)
+    options: list[tuple[str, object]] = [("--input", request.input), ("--db", database)]
     options.append(("--limit", request.limit))
     options += [("--set", f"{name}={value}") for name, value in request.params.items()]
     options += [(f"--{name.replace('_', '-')}", value) for name, value in request.settings.items()]
-    return command_line("run", request.job, options)
+    return command_line("run", short_path(request.job, folder), options)

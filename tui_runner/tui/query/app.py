@@ -11,13 +11,13 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui_runner.engine.captured_output import CapturedOutput
-from tui_runner.store.access import Access, open_access
+from tui_runner.store.access import Access, FollowingAccess
 from tui_runner.tui.actions import palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.base_app import STYLES, Application
 from tui_runner.tui.dialogs.questions import Confirm
-from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query.editor import Editor
 from tui_runner.tui.query.screen import REFRESH, QueryScreen
 from tui_runner.tui.query.script_files import History
@@ -63,15 +63,17 @@ class QueryApp(Application[None]):
         unsaved: UnsavedStatements | None = None,
     ) -> None:
         found = themes or find_themes()
-        preferred = None if preferences is None else preferences.theme
-        chosen = found.preferred(preferred) if theme is None else found.named(theme)
+        remembered = None if preferences is None else preferences.state
+        preferences = preferences or Preferences(State(state_file()))
+        chosen = found.preferred(preferences.theme) if theme is None else found.named(theme)
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
         self.animation_level = "none"
-        self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
-        configured = () if preferences is None else preferences.complaints
-        self._complaints = [*configured, *found.complaints, *complaints]
+        self._keys, complaints = resolve(preferences.keymap)
+        self._complaints = [*preferences.complaints, *found.complaints, *complaints]
+        if theme is None and (mistake := found.mistake(preferences.theme, preferences.theme_from)):
+            self._complaints.insert(0, mistake)
         self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
-        self.use_themes(found, chosen, None if preferences is None else preferences.state)
+        self.use_themes(found, chosen, remembered)
         self.query_screen = QueryScreen(
             lambda: access,
             history=history or History.of_user(),
@@ -123,7 +125,7 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
     """Show the query screen for a database until the user leaves it.
 
     Args:
-        path: path of the database, which must exist. If another process of tui-runner has the database open, the
+        path: path of the database, which must exist. While another process of tui-runner has the database open, the
             queries go through that process.
         output: captures other output while the screen is shown, and has the stream to the terminal.
         theme: name of a theme; None for the theme of the configuration, else for the theme that was chosen last, else
@@ -133,7 +135,7 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
         DatabaseError: the database cannot be used.
         UserError: there is no theme named `theme`.
     """
-    with open_access(path, serving=True) as access:
+    with FollowingAccess(path) as access:
         preferences = read_preferences(Path.cwd())
         app = QueryApp(access, theme=theme, preferences=preferences, captured_output=output)
         try:

@@ -21,7 +21,7 @@ from textual.timer import Timer
 
 from tui_runner.engine.states import ChunkState
 from tui_runner.errors import UserError
-from tui_runner.store.access import Access
+from tui_runner.store.access import Access, AnyConsole
 from tui_runner.store.export.cells import is_number
 from tui_runner.store.query.catalog import (
     CatalogTable,
@@ -32,9 +32,7 @@ from tui_runner.store.query.catalog import (
     query_templates,
     sorted_sql,
 )
-from tui_runner.store.query.console import Console
 from tui_runner.store.query.statements import Statement, has_limit, typed_value
-from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.numbers import NONE, ago
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
@@ -122,7 +120,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
-        self._catalog_console: Console | RemoteConsole | None = None
+        self._catalog_console: AnyConsole | None = None
         self._catalog_busy = False
         self._tables: list[CatalogTable] = []
         self._values: dict[str, str] = {}
@@ -266,7 +264,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             self._live = tab, sql
             tab.watch_every(_LIVE)
 
-    async def _writes(self, console: Console | RemoteConsole) -> bool:
+    async def _writes(self, console: AnyConsole) -> bool:
         """Return True while the run of this program, or the run of the process that has the database open, is active.
 
         Raises:
@@ -304,6 +302,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         console = self._catalog_console
         if console is None or self._catalog_busy or not self.is_current:
             return
+        if self._tables and self._live is None and self._access is not None and self._access.is_unchanged():
+            return  # do not open the file every few seconds for hours
         self._catalog_busy = True
         try:
             self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
@@ -321,6 +321,8 @@ class QueryScreen(EarlyClose, Screen[None]):
                 tab.watch_once_more("the run has ended")
         if self._access is not None and self._tabs.writes and not self._access.can_write:
             self._set_write(False)
+        if self._access is not None and (news := self._access.news()):
+            self.notify(safe_text(news), markup=False)
         self.query_one(Catalog).show(self._tables)
         self.show_header()
         self._tabs.vocabulary = with_tables(self._tabs.vocabulary, self._tables)
@@ -598,7 +600,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             f"{row['figure'] or '':<22}  {' ' * (before - point_width(text)[0])}{text}"
             for row, text in zip(rows, texts, strict=True)
         ]
-        self.app.push_screen(Reader(f"column {field.name} of this result", "\n".join(lines)))
+        self.app.push_screen(Reader(f"column {field.name} of this result", "\n".join(lines), low=True))
 
     def action_go_to_row(self) -> None:
         """Ask for the number of a row, counted from 1, and move the cursor to this row."""

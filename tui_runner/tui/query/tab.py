@@ -6,6 +6,7 @@ A tab has one console (connection to the database), and so runs one statement at
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -23,12 +24,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui_runner.errors import UserError
-from tui_runner.store.access import Access
-from tui_runner.store.query.console import Console
+from tui_runner.store.access import Access, AnyConsole
 from tui_runner.store.query.errors import CHANGES_DATA, ONLY_READS, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
 from tui_runner.store.query.statements import Statement, statement_at
-from tui_runner.store.remote.client import OwnerGone, RemoteConsole
+from tui_runner.store.remote.client import OwnerGone
 from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import key_of
@@ -50,6 +50,10 @@ a client that reads nothing for 20 s, and the client loses the rows that it has 
 _AHEAD_BYTES = 256 << 20
 """Most bytes of rows that are read before the user scrolls to them (256 MiB). They are stored in a temporary file. It
 must not fill the disk with rows that the user may never see."""
+
+_REST = 10
+"""A watched statement that takes longer than its interval is run again after this multiple of its duration. So it
+runs for a tenth of the time at most."""
 
 
 class Shown(StrEnum):
@@ -92,7 +96,7 @@ class QueryTab(Vertical):
             super().__init__()
             self.sql = sql
 
-    def __init__(self, console: Console | RemoteConsole, suggestions: Suggestions, text: str = "") -> None:
+    def __init__(self, console: AnyConsole, suggestions: Suggestions, text: str = "") -> None:
         super().__init__()
         self.file: Path | None = None
         self.saved = ""
@@ -107,6 +111,9 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        """Seconds from one run of the watched statement to the next, as requested; None if none is watched."""
+        self._pace = 0.0
+        """Seconds from one run of the watched statement to the next, as the last run allows."""
         self._order: Order | None = None
         self._last_watches: int | None = None
         """Number of results after which the statement is no longer run repeatedly; None for no limit."""
@@ -236,8 +243,8 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement every `every` seconds, until a run takes longer than that or the user ends it."""
-        self._every = every
+        """Run the last statement every `every` seconds until the user ends it; less often if it takes longer."""
+        self._every = self._pace = every
         self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # s, because the age is shown in seconds
         self._tell_age()
         self._again()
@@ -248,13 +255,17 @@ class QueryTab(Vertical):
             return
         seconds = int(time.monotonic() - self._updated)
         age = f"{seconds} s" if seconds < 60 else duration(seconds)
-        self.status.remark(f"updated {age} ago · every {self._every:g} s")
+        verb = "every" if self._pace == self._every else "read every"
+        self.status.remark(f"updated {age} ago · {verb} {self._pace:,g} s")
 
     def watch_once_more(self, why: str) -> None:
         """Run the watched statement for the last time, and show `why` in the status line after its result."""
         # If the statement is running, it may have started before the last rows were written. Then a second result is
         # needed.
         self._last_watches, self._why = (2 if self._busy else 1), why
+        if not self._busy:
+            # The next run of a slow statement may be far off.
+            self._again_in(_TICK)
 
     def stop_watching(self, why: str = "") -> None:
         """Run the watched statement no longer, and keep its result. The status line shows `why`."""
@@ -418,9 +429,10 @@ class QueryTab(Vertical):
     def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
         if self._closed:
             return
-        if keep and isinstance(error, OwnerGone):
-            # The other process has ended, usually because its run has. Keep the last rows that it has sent.
-            self.stop_watching("updates ended: its tui-runner no longer answers; open it again")
+        if keep and self._every is not None and isinstance(error, OwnerGone):
+            # The other process ended during the answer, usually because its run has. Keep the rows; the next run of the
+            # statement finds the process that has the database then.
+            self._again_in(self._every)
             return
         self.stop_watching("watching ended" if keep else "")
         if isinstance(error, QueryCancelled):
@@ -462,7 +474,7 @@ class QueryTab(Vertical):
         self.status.say(f"{said}; this result is older")
 
     def _watch_on(self, seconds: float) -> None:
-        """Plan the next run of the watched statement. Stop if the last run took longer than the interval.
+        """Plan the next run of the watched statement. If the last run took longer than the interval, wait longer.
 
         Args:
             seconds: duration of the last run.
@@ -471,13 +483,16 @@ class QueryTab(Vertical):
             return
         if self._last_watches is not None:
             self._last_watches -= 1
-            if not self._last_watches:
+            if self._last_watches:
+                self._again_in(_TICK)
+            else:
                 self.stop_watching(self._why)
-                return
-        if seconds > self._every:
-            self.stop_watching(f"watching ended: {seconds:.1f} s is longer than {self._every:g} s")
             return
-        self._again_in(max(self._every - seconds, 0.05))
+        # A statement that takes longer than the interval would be run all the time. Rows that arrive rarely are better
+        # than none, so run it rarely instead.
+        self._pace = self._every if seconds <= self._every else float(math.ceil(_REST * seconds))
+        self._tell_age()
+        self._again_in(max(self._pace - seconds, 0.05))
 
     def _again_in(self, seconds: float) -> None:
         if self._next is not None:
@@ -510,9 +525,7 @@ class QueryTab(Vertical):
             self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
 
 
-def _answer(
-    console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
-) -> tuple[Pages, pa.Table, UserError | None]:
+def _answer(console: AnyConsole, sql: str, values: Mapping[str, object]) -> tuple[Pages, pa.Table, UserError | None]:
     """Run a statement. Return its result, its first page, and the error that ended this page early, or None. Blocks.
 
     Raises:
@@ -592,7 +605,7 @@ class QueryTabs(Container):
         for tab in self._tabs:
             tab.editor.vocabulary = vocabulary
 
-    async def add(self, console: Console | RemoteConsole, text: str = "") -> QueryTab:
+    async def add(self, console: AnyConsole, text: str = "") -> QueryTab:
         """Open a tab with `text` in its editor, and show it. The tab closes the console."""
         if self.writes and console.can_write:
             console.write = True

@@ -113,7 +113,7 @@ class ChunkItems:
         chunk, snapshot = self.chunk, self._steering.snapshot
         if chunk is None or snapshot is None:
             return []
-        title: Line = ((f" chunk {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
+        title: Line = ((f" {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
         taken = time_taken(chunk)
         here = executed(chunk) - chunk.skipped
         if taken and here and chunk.skipped:  # the time is for items of this process only
@@ -242,7 +242,7 @@ class ChunkDetail(ChunkCommands):
     def action_copy(self) -> None:
         """Copy all lines about the items to the clipboard."""
         lines = ["".join(text for text, _ in line) for line in self.query_one(Rows).rows]
-        self.copied("\n".join(lines), f"chunk {self._items.number}")
+        self.copied("\n".join(lines), chunk_name(self._items.number))
 
     async def _read(self, run_id: int) -> None:
         await self._items.read(run_id)

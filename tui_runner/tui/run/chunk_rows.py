@@ -304,8 +304,7 @@ def _end(chunk: ChunkView) -> tuple[float, int]:
 
 
 NUMBER_DIGITS = 5
-"""Digits to which a chunk's number is padded with zeros on all screens, so that the numbers of a run with up to 100,000
-chunks have the same width."""
+"""Cells for the number of a chunk, which suffice for a run with up to 100,000 chunks."""
 _SHARE = 6
 """Cells of the percentage beside a bar: ` 100 %`."""
 _BAR_LEAST = 6
@@ -348,12 +347,15 @@ class Column:
 
 
 def chunk_name(number: int) -> str:
-    """Return the number of a chunk as all screens and messages show it: `00076`."""
-    return f"{number:0{NUMBER_DIGITS}d}"
+    """Return the name of a chunk as all screens, messages and logs show it: `chunk 76`.
+
+    Columns with the heading "chunk" have the number alone.
+    """
+    return f"chunk {number}"
 
 
 def _number(chunk: ChunkView, width: int) -> Line:
-    return ((column(chunk_name(chunk.number), width), "text"),)
+    return ((column(str(chunk.number), width, right=True), "text"),)
 
 
 def _state(chunk: ChunkView, width: int) -> Line:
@@ -456,7 +458,7 @@ def _of_items(chunk: ChunkView, width: int) -> Line:
 
 
 COLUMNS = (
-    Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False, key=lambda chunk: chunk.number, highest_first=False),
+    Column("chunk", NUMBER_DIGITS + 1, 0, _number, key=lambda chunk: chunk.number, highest_first=False),
     Column("state", 14, 0, _state, right=False),
     Column("progress", _SHARE, 1, _progress, right=False, key=_share),
     Column("items", 11, 9, _of_items),

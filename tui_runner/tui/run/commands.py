@@ -116,6 +116,16 @@ class RunCommands:
         return self.snapshot is not None and not self.snapshot.state.ended
 
     @property
+    def refusal(self) -> str:
+        """Why the run accepts no commands, as text for the user who has given one; empty if it accepts them."""
+        if self.goes_on:
+            return ""
+        snapshot = self.snapshot
+        return (
+            "the run has not begun" if snapshot is None else f"the run is {snapshot.state}: nothing to change any more"
+        )
+
+    @property
     def can_retry(self) -> bool:
         """True if the run has finished and has failed or cancelled items, which can run again."""
         snapshot = self.snapshot
@@ -290,7 +300,7 @@ AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
-    """Return a name for `chunks`: `chunk 00076`, `3 chunks`, or `2 of 3 chunks`.
+    """Return a name for `chunks`: `chunk 76`, `3 chunks`, or `2 of 3 chunks`.
 
     Args:
         chunks: the chunks on which a command has an effect.
@@ -298,7 +308,7 @@ def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
     """
     if of is not None and of > len(chunks):
         return f"{len(chunks)} of {of} chunks"
-    return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"
+    return chunk_name(chunks[0].number) if len(chunks) == 1 else f"{len(chunks)} chunks"
 
 
 def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
@@ -333,7 +343,7 @@ def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot 
     chunk = chunks[0]
     standing = f"has ended, {chunk.failed:,} failed" if chunk.state is ChunkState.FAILED else f"is {chunk.state}"
     later = "; what failed in it can run again when it has ended" if verb is Verb.RETRY and chunk.failed else ""
-    return f"chunk {chunk_name(chunk.number)} {standing}: nothing to {verb}{later}"
+    return f"{chunk_name(chunk.number)} {standing}: nothing to {verb}{later}"
 
 
 def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:

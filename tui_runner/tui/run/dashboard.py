@@ -109,6 +109,8 @@ the keys of both."""
 _CURVES_EVERY = 15.0
 """Seconds between two reads of the curves of the whole run. A curve has 60 points. In a run of an hour, a point stands
 for a minute, so that four reads show it."""
+_NO_CHUNK = "there is no chunk here"
+"""Message for a key that applies to a chunk if none is listed."""
 _LEAST_TABLE = 2
 """Fewest lines of the table: the heading and one chunk, so that the cursor is always visible."""
 
@@ -258,6 +260,7 @@ class Dashboard(ChunkCommands):
                     group.items_failed,
                     group.attempts,
                     group.recovered,
+                    group.other_failure,
                 )
                 for group in groups
             ]
@@ -318,22 +321,28 @@ class Dashboard(ChunkCommands):
         """Pause the run, or resume it if it is paused. In an outage, try one item first."""
         if not self.steering.pause_run():
             snapshot = self.steering.snapshot
-            self._say("no run yet" if snapshot is None else f"the run is {snapshot.state}: nothing to pause")
+            self.say("no run yet" if snapshot is None else f"the run is {snapshot.state}: nothing to pause")
         self.show_asked()
 
     def action_more_threads(self) -> None:
         """Raise the number of threads by a tenth, and at least by one."""
-        self.steering.change_threads(1)
-        self.show_asked()
+        self._change_threads(1)
 
     def action_fewer_threads(self) -> None:
         """Lower the number of threads by a tenth, and at least by one."""
-        self.steering.change_threads(-1)
+        self._change_threads(-1)
+
+    def _change_threads(self, direction: int) -> None:
+        if refusal := self.steering.refusal:
+            self.say(refusal)
+            return
+        self.steering.change_threads(direction)
         self.show_asked()
 
     def action_settings(self) -> None:
         """Ask for new values of the settings that can be changed during a run, and apply them."""
-        if not self.steering.goes_on or self.steering.snapshot is None:
+        if self.steering.refusal or self.steering.snapshot is None:
+            self.say(self.steering.refusal)
             return
 
         limits = self.steering.snapshot.host_limits
@@ -366,7 +375,7 @@ class Dashboard(ChunkCommands):
             return
         chunks = self.steering.failed_chunks()
         if not chunks or not self.steering.goes_on:
-            self._say(nothing_runs_again(self.steering.snapshot))
+            self.say(nothing_runs_again(self.steering.snapshot))
             return
 
         def answered(yes: bool | None) -> None:
@@ -476,23 +485,30 @@ class Dashboard(ChunkCommands):
     def action_open_chunk(self) -> None:
         """Open the screen of the chunk under the cursor."""
         chunk = self._under_cursor()
-        if chunk is not None:
+        if chunk is None:
+            self.say(_NO_CHUNK)
+        else:
             self.app.push_screen(ChunkDetail(self.steering, self.keys, chunk.number))
 
     def action_mark(self) -> None:
         """Mark the chunk under the cursor, or remove its mark. Show the table first."""
         self._show_table()
+        if self._under_cursor() is None:
+            self.say(_NO_CHUNK)
         self.query_one(ChunkTable).toggle_mark()
 
     def action_mark_all(self) -> None:
         """Mark all listed chunks, or remove all marks if they are marked already. Show the table first."""
         self._show_table()
+        if self._under_cursor() is None:
+            self.say(_NO_CHUNK)
         self.query_one(ChunkTable).mark_all()
 
     def action_clear(self) -> None:
         """Undo the first of these that the user has set: marks, the filter, the order, the map.
 
-        If none of them is set, and the launcher has started the run, and the run has ended, return to the launcher.
+        If none of them is set and the run has ended, return to the launcher. If there is no launcher, show which key
+        leaves.
         """
         table = self.query_one(ChunkTable)
         if table.marked:
@@ -503,8 +519,12 @@ class Dashboard(ChunkCommands):
             table.rearrange()
         elif self._map_shown:
             self.action_map()
-        elif self.from_list and self.steering.snapshot is not None and self.steering.snapshot.state.ended:
-            self.post_message(self.ToList())
+        elif self.steering.snapshot is not None and self.steering.snapshot.state.ended:
+            if self.from_list:
+                self.post_message(self.ToList())
+            else:
+                leaves = "".join(f"; {shown_key(key)} leaves" for key in self.keys["quit_run"][:1])
+                self.say(f"no marks, no filter and no order to remove{leaves}")
 
     def action_cursor_left(self) -> None:
         """Move the cursor of the map to the left. Without the map, do nothing."""
@@ -575,9 +595,6 @@ class Dashboard(ChunkCommands):
     def show_asked(self) -> None:
         """Show the commands that no snapshot has confirmed yet in the event line."""
         self.query_one(EventLine).show_asked(self.steering.asked.texts)
-
-    def _say(self, text: str) -> None:
-        self.notify(text, markup=False, timeout=4)  # s, to read one line
 
     def _relabel(self) -> None:
         snapshot = self.steering.snapshot

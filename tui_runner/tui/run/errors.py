@@ -27,6 +27,7 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.background import read
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
+from tui_runner.tui.run.chunk_rows import chunk_name
 from tui_runner.tui.run.commands import RunCommands, named, retry_confirmation
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
@@ -45,6 +46,8 @@ _NARROW = 60
 texts."""
 _GROUP_KEYS = ("open_example", "retry_group", "query_group", "next_example", "copy")
 """Ids of the actions on the group under the cursor."""
+_NO_GROUP = "there is no error here"
+"""Message for a key that applies to a group of errors if none is listed."""
 _MESSAGE = 200
 """Most characters of a message in the list. A wide terminal shows no more, and Enter shows the whole message."""
 _LEAST_MESSAGE = 30
@@ -178,27 +181,35 @@ class Errors(RunScreen):
     def action_open_example(self) -> None:
         """Show the example in full in a dialog."""
         group = self._group
-        if group is not None and self._examples:
+        if group is None:
+            self.say(_NO_GROUP)
+        elif self._examples:
             self.app.push_screen(Reader(self._example_title(in_full=True), self._example_text(group)))
 
     def action_copy(self) -> None:
         """Copy the whole example to the clipboard."""
         group = self._group
-        if group is not None and self._examples:
+        if group is None:
+            self.say(_NO_GROUP)
+        elif self._examples:
             self.copied(f"{self._example_title(in_full=True)}\n{self._example_text(group)}", "error")
 
     def action_query_group(self) -> None:
         """Show the errors of the group in the query screen."""
         group, snapshot = self._group, self.steering.snapshot
-        if group is not None and snapshot is not None:
+        if group is None:
+            self.say(_NO_GROUP)
+        elif snapshot is not None:
             self.open_query(sql_of_group(snapshot.run_id, group.type, group.message))
 
     def action_retry_group(self) -> None:
         """Ask whether to retry the failed items of the chunks in which errors of this group occurred."""
         group, snapshot = self._group, self.steering.snapshot
-        if not self.steering.goes_on:
-            self.notify("the run is over; press R on the dashboard to retry its failed items", markup=False)
-        elif group is not None and snapshot is not None:
+        if group is None:
+            self.say(_NO_GROUP)
+        elif not self.steering.goes_on:
+            self.say("the run is over; press R on the dashboard to retry its failed items")
+        elif snapshot is not None:
             self.run_worker(self._retry(snapshot.run_id, group), group="retry", exclusive=True)
 
     async def _retry(self, run_id: int, group: FailureGroup) -> None:
@@ -253,7 +264,7 @@ class Errors(RunScreen):
         line.append(("  ", "text"))
         text = message_spans(group.newest_message or group.message, "text", _MESSAGE)
         line += [(own(group.type, 60) + (": " if text else ""), "bad"), *text]
-        tail = f"  ({group.outcome})" if group.outcome else ""
+        tail = f"  ({own(group.outcome)})" if group.outcome else ""
         room = width - cells(tuple(line))
         if room < len(tail):
             tail = brief(tail)
@@ -285,7 +296,7 @@ class Errors(RunScreen):
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
         # The screen shows the item's value on the next line, so that this line has room for the other texts.
         name = own(named_item(example.item, example.text if in_full else ""), 100)
-        return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
+        return f"{name} · {chunk_name(example.chunk)} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: FailureGroup) -> str:
         value = self._examples[self._example].text

@@ -78,7 +78,8 @@ line, in place of the errors."""
 _RECENT = 60.0
 """Seconds after which an event that is no warning is drawn with a muted colour, so that it does not look new."""
 _TEXT = 60
-"""Most characters of an error's type and of its message. Half a line of 120 cells, so that a second error may fit."""
+"""Most characters of an error's type, and of its message if several errors are on one line. Half a line of 120 cells:
+a second error may fit."""
 _ITEM_TEXTS = (60, 30)
 """Most characters of the value of an item. The second number is used if the items do not fit with the first one, and
 have more than one line. A value of 60 fits on a line of 80 cells, and three values of 30 fit on a line of 120."""
@@ -376,25 +377,43 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     shown = failed or list(groups)
     # Count kinds as the errors screen does: those with failed items, or all kinds if no item has failed.
     others = max((snapshot.failed_groups if failed else snapshot.error_groups) - len(shown), 0)
-    spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
-    for place, group in enumerate(shown):
-        kinds = len(shown) - place - 1 + others
+    start: Span = (f" {WARNING} {head}", "bad" if failed else "warn")
+    errors, left = _side_by_side(start, shown, number, others, width, _TEXT)
+    if left == others + len(shown) - 1:
+        # Only one error fits, so it may have the whole line.
+        errors, left = _side_by_side(start, shown[:1], number, left, width, width)
+    return [start, *errors, *([(f"  {more_kinds(left)}", "muted")] if left else [])]
+
+
+def _side_by_side(
+    start: Span, groups: Sequence[ErrorGroup], number: Sequence[int] | None, others: int, width: int, limit: int
+) -> tuple[list[Span], int]:
+    """Return those of `groups` that fit on a line, and the number of kinds of errors that are left out.
+
+    The first group is always among them. Its message is cut if necessary, so that the number of other kinds fits.
+
+    Args:
+        start: beginning of the line.
+        groups: groups of errors, the most important first.
+        number: a number for each group; None to show no numbers.
+        others: number of kinds of errors that are not among `groups`.
+        width: cells of the line.
+        limit: most characters of a message.
+    """
+    spans: list[Span] = []
+    for place, group in enumerate(groups):
+        kinds = len(groups) - place - 1 + others
         more = f"  {more_kinds(kinds)}" if kinds else ""
-        # Cut the message of the first error if necessary, so that the number of other kinds stays visible.
-        room = None if place else width - cells(tuple(spans)) - len(more)
-        error = _error(group, None if number is None else number[place], room)
-        if place and cells((*spans, *error)) + len(more) + 2 > width:
-            spans.append((f"  {more_kinds(kinds + 1)}", "muted"))
-            break
+        room = None if place else width - cells((start,)) - len(more)
+        error = _error(group, None if number is None else number[place], room, limit)
+        if place and cells((start, *spans, *error)) + len(more) + 2 > width:
+            return spans, kinds + 1
         spans += error
-    else:
-        if others > 0:
-            spans.append((f"  {more_kinds(others)}", "muted"))
-    return spans
+    return spans, others
 
 
-def _error(group: ErrorGroup, number: int | None, room: int | None) -> list[Span]:
+def _error(group: ErrorGroup, number: int | None, room: int | None, most: int) -> list[Span]:
     head = f"  {'' if number is None else f'{count(number)} × '}{own(group.type, _TEXT)}"
-    limit = _TEXT if room is None else max(min(room - len(head) - len(": "), _TEXT), 0)
+    limit = most if room is None else max(min(room - len(head) - len(": "), most), 0)
     text = message_spans(group.shown, "warn", limit)
     return [(f"{head}{': ' if text else ''}", "warn"), *text]

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path, PurePath
 
 from tui_runner.engine.metrics import RATE_SECONDS
-from tui_runner.engine.progress.snapshot import Snapshot, more_memory
+from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves, brief
 from tui_runner.system.files import typed_path
@@ -429,6 +429,8 @@ class Failures:
         items: number of items whose last attempt ended with such an error; None if unknown.
         attempts: number of attempts that ended with such an error.
         recovered: number of these attempts whose items succeeded later; None if unknown.
+        other_failure: what became of the attempts, with the error with which their items failed in the end; empty if no
+            item failed, or if `items` is not 0.
     """
 
     type: str
@@ -436,6 +438,7 @@ class Failures:
     items: int | None
     attempts: int
     recovered: int | None = None
+    other_failure: str = ""
 
 
 class Summary(SnapshotWidget):
@@ -613,11 +616,14 @@ def _known(snapshot: Snapshot) -> list[Failures]:
     The snapshot counts last attempts. If items ran again, it may count an item twice, so that the number of failed
     items is unknown.
     """
-    once = snapshot.finals_are_items
-    return [
-        Failures(group.type, group.shown, group.final if once or not group.final else None, group.count)
-        for group in snapshot.errors
-    ]
+
+    def items(group: ErrorGroup) -> int | None:
+        if group.final:
+            return group.final if snapshot.finals_are_items else None
+        # If other items failed, those of these attempts may be among them, with other last errors.
+        return None if snapshot.items_failed else 0
+
+    return [Failures(group.type, group.shown, items(group), group.count) for group in snapshot.errors]
 
 
 def _fate(group: Failures) -> tuple[str, str]:
@@ -625,11 +631,14 @@ def _fate(group: Failures) -> tuple[str, str]:
 
     If items failed, the first text has their number, and the second has the number of attempts whose items succeeded
     later, if there are any. If no item failed, the first text has the number of attempts and what became of them. If
-    the number of failed items is unknown, it has the number of attempts alone. In these cases the second is empty.
+    the number of failed items is unknown, it has the number of attempts alone. In these cases the second is empty,
+    unless the items failed with another error, which it names.
     """
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""
+    if not group.items and group.other_failure:
+        return attempts, f"; {own(group.other_failure)}"
     if not group.items:
         return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'no item failed'}", ""
     tail = f" (+{short_plural(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""

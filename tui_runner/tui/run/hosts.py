@@ -22,6 +22,8 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
 
 _LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive": "adaptive"}
 """The settings of a host, with their labels in the dialog."""
+_NO_HOST = "there is no host here"
+"""Message for a key that applies to a host if none is listed."""
 _HOST_WIDTH = 32
 """Most cells of a host's name. Most names are shorter, and the numbers beside a name are more important."""
 _NARROW = 64
@@ -85,14 +87,17 @@ class Hosts(RunScreen):
     def action_pause_host(self) -> None:
         """Pause the host under the cursor, or resume it if it is paused."""
         host = self._rows.current
-        if host is not None:
-            self.steering.pause_host(host)
-            self.query_one("#head", PaintedLines).repaint()
+        if host is None or self.steering.refusal:
+            self.say(self.steering.refusal or _NO_HOST)
+            return
+        self.steering.pause_host(host)
+        self.query_one("#head", PaintedLines).repaint()
 
     def action_host_limits(self) -> None:
         """Ask for the limits of the host under the cursor."""
         host = self._rows.current
-        if host is None or not self.steering.goes_on:
+        if host is None or self.steering.refusal:
+            self.say(self.steering.refusal or _NO_HOST)
             return
 
         def answered(changed: dict[str, object] | None) -> None:
@@ -105,7 +110,9 @@ class Hosts(RunScreen):
     def action_copy(self) -> None:
         """Copy the name of the host under the cursor."""
         host = self._rows.current
-        if host is not None:
+        if host is None:
+            self.say(_NO_HOST)
+        else:
             self.copied(host.host, "host")
 
     @property

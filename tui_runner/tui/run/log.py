@@ -44,16 +44,22 @@ KEPT = 10_000
 from the file."""
 _WIDE = 70
 """Fewest cells of a line that shows its chunk and item. Then 30 cells are left for its text."""
+_WITH_HINT = 100
+"""Fewest cells of the head with the key that removes the filter by level. Below, the messages need the room."""
 _CHUNK = 5
-"""Digits of a chunk's number, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
+"""Cells for the number of a chunk, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Fewest and most cells of an item's value, which otherwise gets a fifth of the line."""
+_NO_LINE = "there is no line here"
+"""Message for a key that applies to a line if none is listed."""
 _MESSAGE_SECONDS = 4.0
 """Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
 """Texts for the sentence "the run has …", for states of an ended run whose names do not fit there."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 """The log levels of Python with their numbers."""
+_EVERY_LEVEL = "DEBUG"
+"""The lowest level, which lists every line."""
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 """Roles of the log levels. Others have the role `text`."""
 
@@ -79,7 +85,7 @@ class Log(RunScreen):
         self._window: LogWindow | None = None
         """The shown part of the file, or None while the newest lines are shown."""
         self._follows = True
-        self._level = "DEBUG"
+        self._level = _EVERY_LEVEL
         self._wanted = ""
         self._only = False
         """True while only lines with the searched text are listed."""
@@ -150,19 +156,23 @@ class Log(RunScreen):
 
     def action_level(self) -> None:
         """Ask for a log level, and list only lines of this level and above."""
-        choices = [Choice(level, "everything" if level == "DEBUG" else "and above", level) for level in _LEVELS]
+        choices = [Choice(level, "everything" if level == _EVERY_LEVEL else "and above", level) for level in _LEVELS]
 
         def answered(level: object) -> None:
             if isinstance(level, str):
-                self._level, self._begins = level, False
-                row = self.query_one(Rows).current
-                if isinstance(row, StoredLine):
-                    self._read(level, self._around(row.start))
-                else:
-                    self._window = None
-                    self._list()
+                self._list_from(level)
 
         self.app.push_screen(Choose("List lines of which level?", choices, list(_LEVELS).index(self._level)), answered)
+
+    def _list_from(self, level: str) -> None:
+        """List only lines of this level and above."""
+        self._level, self._begins = level, False
+        row = self.query_one(Rows).current
+        if isinstance(row, StoredLine):
+            self._read(level, self._around(row.start))
+        else:
+            self._window = None
+            self._list()
 
     def action_search(self) -> None:
         """Ask for a text, and go to the nearest line with this text, from the cursor upwards."""
@@ -190,9 +200,11 @@ class Log(RunScreen):
         self.query_one(PaintedLines).repaint()
 
     def action_back(self) -> None:
-        """List all lines again if only those with the searched text are listed; otherwise go back to the dashboard."""
+        """Undo the first filter that is set: by the searched text, then by level. Without one, go back."""
         if self._only:
             self.action_only()
+        elif self._level != _EVERY_LEVEL:
+            self._list_from(_EVERY_LEVEL)
         else:
             super().action_back()
 
@@ -211,16 +223,20 @@ class Log(RunScreen):
     def action_open_line(self) -> None:
         """Show the line under the cursor in full in a dialog."""
         rows: Rows[Row] = self.query_one(Rows)
-        if rows.current is not None:
+        if rows.current is None:
+            self._say(_NO_LINE)
+        else:
             line = rows.current.line
-            where = "" if line.chunk is None else f" chunk {chunk_name(line.chunk)} {_named(line)}"
+            where = "" if line.chunk is None else f" {chunk_name(line.chunk)} {_named(line)}"
             when = f" · {dated(line.at)} {ZONE}" if line.at else ""
             self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
 
     def action_copy(self) -> None:
         """Copy the line under the cursor to the clipboard."""
         rows: Rows[Row] = self.query_one(Rows)
-        if rows.current is not None:
+        if rows.current is None:
+            self._say(_NO_LINE)
+        else:
             self.copied(rows.current.line.text, "line")
 
     # --- the listed lines ----------------------------------------------------------------------------------
@@ -459,7 +475,8 @@ class Log(RunScreen):
             away = f"{RUN_GLYPHS[snapshot.state][0]} the run has {_ENDED.get(snapshot.state, snapshot.state)}"
         message = self._message or ("▼ following" if self._follows and not snapshot.state.ended else away)
         state = f"… reading {self._busy}" if self._busy else message
-        level = "" if self._level == "DEBUG" else f"  {self._level} and above"
+        hint = " (Esc clears)" if width >= _WITH_HINT else ""
+        level = "" if self._level == _EVERY_LEVEL else f"  {self._level} and above{hint}"
         if matches := self._match_count():
             level += f"  {'only ' if self._only else ''}{matches}"
         total = snapshot.log_lines
@@ -487,7 +504,7 @@ class Log(RunScreen):
         # the log, which have no time, need the room.
         if width >= _WIDE and (line.at or line.chunk is not None):
             value = _value_room(width)
-            spans.append((column("" if line.chunk is None else chunk_name(line.chunk), _CHUNK) + " ", "muted"))
+            spans.append((column("" if line.chunk is None else str(line.chunk), _CHUNK, right=True) + " ", "muted"))
             spans.append((column("" if line.item is None else own(_value(line), value + 1), value) + "  ", "accent"))
         text = own(line.text)
         found = text.lower().find(self._wanted.lower()) if self._wanted else -1
@@ -518,7 +535,7 @@ def _heading(width: int) -> Line:
     if width - 2 < _WIDE:
         return ((f"  {level}text", "muted"),)
     value = _value_room(width - 2)
-    return ((f"  {level}{column('chunk', _CHUNK)} {column('item', value)}  text", "muted"),)
+    return ((f"  {level}{column('chunk', _CHUNK, right=True)} {column('item', value)}  text", "muted"),)
 
 
 class _Paged:

@@ -78,6 +78,10 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         """Go back to the dashboard."""
         self.app.pop_screen()
 
+    def say(self, text: str) -> None:
+        """Show a short message, for example why a key has no effect now."""
+        self.notify(text, markup=False, timeout=4)  # s, to read one line
+
     def open_query(self, sql: str) -> None:
         """Run the statement `sql` in the query screen."""
         self.post_message(self.Query(sql))
@@ -161,7 +165,7 @@ class ChunkCommands(RunScreen):
         again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
         why = disabled_reason(verb, chunks, self.steering.snapshot, again)
         if why:
-            self.notify(why, markup=False, timeout=4)  # s, to read one line
+            self.say(why)
         else:
             self.stay()
         return not why

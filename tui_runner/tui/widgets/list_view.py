@@ -212,7 +212,8 @@ class Rows(ScrollView, RoleStyles, Generic[T]):
         if self._in_sight:
             # If all rows above the cursor are titles, scroll to the top, so that the titles are visible too.
             place = 0 if self.place == self._passing_titles(0, 1) < self._in_sight else self.place
-            self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._in_sight), animate=False)
+            # Without `force`, Textual does not scroll a list that has grown and has no scroll bar yet.
+            self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._in_sight), animate=False, force=True)
 
     def _passing_titles(self, place: int, direction: int) -> int:
         """Return the index of a row that is not a title: the nearest one from `place` on.
