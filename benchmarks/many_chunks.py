@@ -94,7 +94,7 @@ def main() -> None:
         try:
             terminal.until(QUERY)
             terminal.press(KNOWN)
-            terminal.until(f" {chunks} ", patience=600)
+            terminal.until(f" {chunks}  ", patience=600)
             marks = []
             for _ in range(rounds * 20):
                 end = time.perf_counter() + 0.11
