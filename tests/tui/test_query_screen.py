@@ -14,7 +14,7 @@ from support.query_world import HOSTILE, Desk, desk, make_database
 
 from tui_runner.store.database import Database
 from tui_runner.tui.dialogs.questions import AskTexts, Choose, Confirm
-from tui_runner.tui.query import tab
+from tui_runner.tui.query import result_grid, tab
 from tui_runner.tui.query.catalog_tree import Catalog
 from tui_runner.tui.query.cell_viewer import CellViewer, shown_cells
 from tui_runner.tui.query.editor import Suggestions
@@ -84,6 +84,27 @@ async def test_more_rows_than_a_page_are_read_when_the_cursor_reaches_them(datab
         assert "24,999" in at.shown()
         await at.press("ctrl+home")
         assert at.tab.grid.row == 0 and " 1 " in at.shown()
+
+
+async def test_pages_of_many_bytes_are_dropped_but_those_on_the_screen(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_grid, "_PAGES_BYTES", 1)
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT range AS n FROM range(60000)")
+        grid = at.tab.grid
+        await at.press("f6")
+        for rows in (20_000, 30_000, 40_000, 50_000, 60_000):
+            await at.press("G")
+            await at.until(lambda rows=rows: grid.rows == rows, f"{rows} rows")  # type: ignore[misc]
+        await at.press("G")
+        await at.until(lambda: "60,000 59,999" in at.shown(), "the last row")
+        await at.press("ctrl+home")
+        await at.until(lambda: grid.value_at(0, 0) is not None, "the first row, which was dropped")
+        for _ in range(3):
+            await at.pilot.pause()
+        assert [grid.page_table(number) is not None for number in range(6)].count(True) == 3
+        assert " 0 " in at.shown()
 
 
 async def test_a_result_that_fills_its_page_is_not_said_to_have_more(database: Database, tmp_path: Path) -> None:

@@ -43,8 +43,12 @@ _BLOCKS_KEPT = 32
 first."""
 _PAGES_KEPT = 12
 """Most pages of a result in memory, the newest ones, so that scrolling back over some pages does not request them
-again. The number was not measured. It is no limit in bytes: 12 pages are 120,000 rows, which take 12 MB at 100 bytes a
-row, and 1.2 GB at 10 kB a row. `Pages`, which keeps at most 128 MB, does not lower that."""
+again: 120,000 rows, or 12 MB at 100 bytes a row. The number was not measured."""
+_PAGES_BYTES = 64 << 20
+"""Bytes of these pages from which only the `_NEEDED` newest are kept: one page at 6 kB a row."""
+_NEEDED = 3
+"""Pages that may be needed at the same time: the screen shows the end of one and the beginning of the next, and the
+page after the last one that was read is requested before the user reaches it."""
 
 Cell = tuple[int, int]
 """Row and column of a cell, both from 0."""
@@ -177,12 +181,15 @@ class ResultGrid(ScrollView, RoleStyles, can_focus=True):
         if page is not None:
             self._pages[number] = page
             self._pages.move_to_end(number)
-            while len(self._pages) > _PAGES_KEPT:
+            while len(self._pages) > _PAGES_KEPT or (len(self._pages) > _NEEDED and self._bytes() > _PAGES_BYTES):
                 self._pages.popitem(last=False)
         self._grow(rows, complete)
         self.refresh()
         # Another page may have become visible while this page was read. It was not requested yet.
         self._ask_for_pages()
+
+    def _bytes(self) -> int:
+        return sum(page.nbytes for page in self._pages.values())
 
     def grow(self, rows: int, complete: bool) -> None:
         """Update the number of rows that were read so far. `complete` is True if the result has no more rows."""
