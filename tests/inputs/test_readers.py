@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source
 from tui_runner.inputs.source import LostItems, is_range
+from tui_runner.inputs.text_lines import LineReader
 from tui_runner.text.items import Refused
 
 steps = st.lists(st.tuples(st.sampled_from(["take", "skip", "reopen"]), st.integers(0, 9)), max_size=20)
@@ -110,3 +111,10 @@ def test_items_that_are_lost_say_so() -> None:
     source = LostItems("-", ("line",), "they came through a pipe")
     with pytest.raises(UserError, match="they came through a pipe"):
         list(source)
+
+
+def test_a_file_that_is_gone_when_reading_goes_on_is_named(tmp_path: Path) -> None:
+    first, gone = tmp_path / "a.txt", tmp_path / "gone.txt"
+    first.write_text("one\ntwo\n")
+    with pytest.raises(UserError, match=r"gone\.txt: the input can't be read: No such file"):
+        LineReader([first, gone], bytes.decode, start=2)

@@ -218,7 +218,7 @@ def test_bind_names_the_nearest_parameter_and_the_missing_ones() -> None:
         bind(parameters, {"qqqq": "x"})
     with pytest.raises(UserError, match=r"needs the parameter base; give --set base=…"):
         bind(parameters, {})
-    with pytest.raises(UserError, match="it takes no parameters"):
+    with pytest.raises(UserError, match=r"no parameter x; it takes none: parameters stand after \*"):
         bind((), {"x": 1})
 
 

@@ -8,7 +8,6 @@ import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -304,8 +303,10 @@ class LineReader(ItemReader):
 
     def _begin_at(self, start: int) -> None:
         """Begin at byte `start` of the concatenated files, which must be uncompressed."""
+        begins, path = [0], self._paths[0]
         try:
-            begins = list(accumulate((path.stat().st_size for path in self._paths), initial=0))
+            for path in self._paths:
+                begins.append(begins[-1] + path.stat().st_size)
             self._number = max(index for index, begin in enumerate(begins[:-1]) if begin <= start)
             self._begin = begins[self._number]
             if start == self._begin:
@@ -314,10 +315,11 @@ class LineReader(ItemReader):
                 return
             self._size = begins[self._number + 1] - self._begin
             self._at, self._line = start - self._begin, None
-            self._file = open_bytes(self._paths[self._number])
+            path = self._paths[self._number]
+            self._file = open_bytes(path)
             self._file.seek(self._at)
         except OSError as error:
-            raise unreadable(error, self._paths[max(0, self._number)]) from None
+            raise unreadable(error, path) from None
 
     def _one_by_one(self, lines: Sequence[Line]) -> Iterator[object]:
         """Yield the items of `lines`, with `Refused` for lines that cannot be converted."""

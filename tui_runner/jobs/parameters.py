@@ -141,7 +141,8 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[s
     known = {parameter.name: parameter for parameter in parameters}
     for name in given:
         if name not in known:
-            advice = did_you_mean(name, known, "its parameters are") if known else "it takes no parameters"
+            none = "it takes none: parameters stand after * in its function, as in def pages(url, *, depth)"
+            advice = did_you_mean(name, known, "its parameters are") if known else none
             raise UserError(f"the job has no parameter {plain(name)}", do=advice)
     values: dict[str, Any] = {}
     missing: list[str] = []

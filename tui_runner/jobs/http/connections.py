@@ -93,7 +93,7 @@ class Connections:
             while idle:
                 try:
                     idle.pop().close()
-                except IndexError:
+                except IndexError:  # another thread has taken the last one
                     break
         self._idle.clear()
         self._order.clear()

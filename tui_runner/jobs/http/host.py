@@ -16,14 +16,14 @@ without a request. Outage and down exist only in runs with several hosts: the ou
 whole run. After the cooldown of a refusal that named a time, single requests are sent until one succeeds.
 
 *Refusals.* The cooldown lasts as long as the server requests, but not less than our own minimum: `0.5 s × 2ⁿ` if the
-server names a time, otherwise `2 s × 2ⁿ`, at most 60 s. n is the number of refusals since the last success. A refusal
-does not count for n if its request was sent before the previous refusal was known, or in the same round as that refusal
-(`ROUND_SECONDS`). After the cooldown the *rate* is limited to what the host has accepted: the number of successful
-requests sent since the last refusal, divided by the time until the cooldown ends. From there the rate grows slowly; a
-refusal before any success halves it. Responses overtake each other, so successes that arrive
-after the refusal also count: of 16 requests sent at once, the refusal may be the second response to arrive, and only
-one of ten successes would be counted. The number of open requests is not reduced, because it says little about a rate
-(vector issue #3998).
+server names a time, otherwise `2 s × 2ⁿ`, at most 60 s. n is the number of earlier refusals since the last success. A
+refusal does not count for n if its request was sent before the previous refusal was known, or in the same round as that
+refusal (`ROUND_SECONDS`). After the cooldown the *rate* is limited to what the host has accepted: the number of
+successful requests sent since the last refusal, divided by the time until the cooldown ends. From there the rate grows
+slowly; a refusal before any success halves it. Responses overtake each other, so successes that arrive after the
+refusal also count: of 16 requests sent at once, the refusal may be the second response to arrive, and only one of ten
+successes would be counted. The number of open requests is not reduced, because it says little about a rate (vector
+issue #3998).
 
 *Adaptive delay.* As in Scrapy's AutoThrottle, the target is the latency divided by `per_host`, and the new delay is
 `max(target, (old + target) / 2)`. Only a success may reduce the delay.

@@ -439,6 +439,8 @@ class ResultGrid(ScrollView, RoleStyles, can_focus=True):
             widths.append(min(max(old, needed), WIDEST))
         if widths != self._widths:
             self._widths = widths
+            # After this frame, because this is called while a line of it is drawn, and the lines before that one have
+            # the old widths.
             self.call_after_refresh(self._settle)
 
     def _settle(self) -> None:

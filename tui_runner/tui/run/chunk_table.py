@@ -202,7 +202,10 @@ class ChunkTable(ScrollView, RoleStyles):
         self.move(pages * max(self._rows_in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
-        """Move the cursor to the row nearest to `place`, counted from 0. In row 0, the cursor follows the run."""
+        """Move the cursor to the row nearest to `place`, counted from 0.
+
+        From then on, a cursor in row 0 stays there, where the running chunks are; elsewhere it stays on its chunk.
+        """
         if not len(self._order):
             return
         old = self._cursor_row
