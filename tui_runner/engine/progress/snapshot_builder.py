@@ -264,6 +264,7 @@ class SnapshotBuilder:
         if self._scheduler.workers[worker].slot is None:
             self._extra.add(worker)
         elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.workers.size:
+            # A draining worker is still in `_pids` and not counted in `_replacing`, which may then be 0.
             self._replacing = max(0, self._replacing - 1)
             self._recycled.append(now - self.began)
 

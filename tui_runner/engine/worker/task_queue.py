@@ -732,7 +732,7 @@ class WorkQueue:
 
         def wait(number: int, host: str, seconds: float, *, over_budget: bool = False) -> None:
             known = found.get(number)
-            if known is None or seconds < known.seconds:
+            if known is None or (seconds < known.seconds and not known.over_budget):
                 found[number] = ChunkWait(host, max(seconds, 0.0), over_budget)
 
         with self._changed:

@@ -186,6 +186,10 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
     """Return the jobs and plain functions in `folder`, the jobs in its `sample_jobs`, the bundled jobs, and `recent`.
 
     A job that belongs to several of these groups is returned once. Jobs of `recent` whose file is gone are left out.
+
+    Args:
+        folder: folder of which at most `_FILES` Python files are searched.
+        recent: jobs of any folder, as `FILE:FUNCTION`.
     """
     found: list[FoundJob] = []
     for group, place in ((HERE, folder), (SAMPLES_HERE, folder / "sample_jobs")):
