@@ -94,10 +94,10 @@ def test_a_run_whose_function_was_renamed_says_which_function_it_used(cli: Comma
     said = cli("resume", "books.duckdb", cwd=tmp_path)
     new = f"start a new run with: tui-runner run {job}:pages"
     do = f"it has pages, covers now; name one of them books to resume the run, or {new}"
-    assert (said.code, said.complaint.splitlines()[-1]) == (2, f"tui-runner: {gone}; {do}")
+    assert (said.code, said.err.splitlines()[-1]) == (2, f"tui-runner: {gone}; {do}")
     write(tmp_path, "shop.py", "x = 1\n")
     said = cli("resume", "books.duckdb", cwd=tmp_path)
-    assert said.complaint.endswith(f"{gone}; it has no functions now; write books again")
+    assert said.err.endswith(f"{gone}; it has no functions now; write books again\n")
     assert "there is no function 'books' in it" in cli("run", "shop.py:books", cwd=tmp_path).complaint
 
 
