@@ -86,7 +86,8 @@ def test_a_stopping_run_is_named_to_a_program_that_needs_its_database(cli: Comma
 
 def test_a_run_whose_function_was_renamed_says_which_function_it_used(cli: CommandLine, tmp_path: Path) -> None:
     source = "def books(n):\n    if n > 20:\n        raise ValueError(n)\n    return {'n': n}\n"
-    job = write(tmp_path, "shop.py", source)
+    job = tmp_path / "shop.py"
+    write(tmp_path, "shop.py", source)
     command = ("run", "shop.py:books", "--input", "range:0:40", *INLINE)
     assert cli(*command, "--retries", 0, "--max-failures", 1, cwd=tmp_path).code == 3
     write(tmp_path, "shop.py", source.replace("books", "pages") + "def covers(n): ...\n")

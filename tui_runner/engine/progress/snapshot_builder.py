@@ -571,9 +571,15 @@ class SnapshotBuilder:
         return progress.rss if progress else 0
 
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
-        """Return the estimated time left; None while paused, or if one unusually long item may outlast the estimate."""
+        """Return the estimated time left; None while it cannot be known.
+
+        That is while the run is paused, while at least half of the items left wait for their next attempts, or if one
+        unusually long item may outlast the estimate.
+        """
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
-        if estimate is None:
+        # The time of these items depends on back-off and retry budget, not on the rate of the other items.
+        delayed = sum(progress.delayed for progress in self._progress.values())
+        if estimate is None or 2 * delayed >= left > 0:
             return None
         overdue = longest > (self._latencies.percentile(0.95) or 0.0)
         return None if overdue and longest >= estimate[0] else estimate

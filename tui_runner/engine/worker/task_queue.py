@@ -769,6 +769,11 @@ class WorkQueue:
             return [slot.block for slot in self._busy]
 
     @property
+    def delayed(self) -> int:
+        """The number of items that wait for their next attempt."""
+        return len(self._delayed)
+
+    @property
     def busy(self) -> int:
         """The number of slots that have a slice."""
         return len(self._busy)
