@@ -443,6 +443,7 @@ class SnapshotBuilder:
             # ended are counted only by this process.
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
+            delayed=self._delayed,
             retries_over_budget=sum(progress.over_budget for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,
@@ -547,6 +548,10 @@ class SnapshotBuilder:
         return self._scheduler.status.state
 
     @property
+    def _delayed(self) -> int:
+        return sum(progress.delayed for progress in self._progress.values())
+
+    @property
     def _in_flight(self) -> int:
         return sum(progress.in_flight_now for progress in self._progress.values())
 
@@ -578,8 +583,7 @@ class SnapshotBuilder:
         """
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
         # The time of these items depends on back-off and retry budget, not on the rate of the other items.
-        delayed = sum(progress.delayed for progress in self._progress.values())
-        if estimate is None or 2 * delayed >= left > 0:
+        if estimate is None or 2 * self._delayed >= left > 0:
             return None
         overdue = longest > (self._latencies.percentile(0.95) or 0.0)
         return None if overdue and longest >= estimate[0] else estimate
