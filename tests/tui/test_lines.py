@@ -222,7 +222,7 @@ def test_figures_while_it_runs() -> None:
 
 
 def test_the_bound_of_the_rate_stands_beside_the_rate_while_there_is_one() -> None:
-    assert "items/s  50.2   at most 60/s   rows/s" in figures(rate=60.0)
+    assert "items/s  50.2  at most 60/s  rows/s" in figures(rate=60.0)
     assert "at most 0.5/s" in figures(80, rate=0.5)
     assert "at most" not in figures() and "at most" not in figures(state=RunState.FINISHED, rate=60.0)
 
