@@ -323,7 +323,7 @@ async def test_a_path_that_is_too_long_for_the_log_loses_its_beginning(control: 
         await settled(pilot)
         await pilot.press("l")
         shown = screen_text(await settled(pilot))
-        assert "/file-29.txt  read" in shown and "/data" not in shown
+        assert "/file-29.txt  read" in shown and "/data/in" not in shown
         assert "1 line " in shown and "1 lines" not in shown
 
 
