@@ -113,15 +113,15 @@ class FailureGroup:
             return ""
         error = first_line(self.other_error)
         error = error if len(error) <= _OTHER_ERROR else f"{error[: _OTHER_ERROR - 1]}…"
-        succeeded = f"{count(self.recovered)} later succeeded; " if self.recovered else ""
+        succeeded = f"{short_plural(self.recovered, 'attempt')} later succeeded; " if self.recovered else ""
         if self.failed_otherwise == 1:
             return f"{succeeded}the item{' of the others' if succeeded else ''} failed with: {error}"
         return f"{succeeded}{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
 
 
 def brief(outcome: str) -> str:
-    """Return `outcome` in fewer words, to be shown after a number of attempts: `+6 later succeeded`."""
-    return outcome.replace("attempts that ", "").replace("attempt that ", "")
+    """Return `outcome` in fewer words: `+6 attempts later succeeded`. The unit stays, because other counts are items."""
+    return re.sub(r"(\d attempts?) that later", r"\1 later", outcome)
 
 
 @dataclass(frozen=True, slots=True)
