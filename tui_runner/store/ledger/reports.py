@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
 from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
 from tui_runner.text.describe import first_line
-from tui_runner.text.numbers import count, short_plural
+from tui_runner.text.numbers import short_plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count. It also stands for an unknown moment."""
@@ -120,8 +120,8 @@ class FailureGroup:
 
 
 def brief(outcome: str) -> str:
-    """Return `outcome` in fewer words: `+6 attempts later succeeded`. The unit stays, because other counts are items."""
-    return re.sub(r"(\d attempts?) that later", r"\1 later", outcome)
+    """Return `outcome` in fewer words, `+6 attempts later succeeded`, with the unit, because other counts are items."""
+    return outcome.replace("attempts that ", "attempts ").replace("attempt that ", "attempt ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -408,7 +408,7 @@ _GROUPS = 3
 _ERROR = 70
 """Most characters of an error's message in the summary, so that with its label it fits on a line of 80 cells."""
 _LEAST_ERROR = 12
-"""Fewest characters of an error's message beside another text. If fewer would be left, the other text is cut."""
+"""Fewest characters of an error's message beside another text. If fewer would be left, the other text is put below."""
 _LABEL = 8
 """Cells of the column of labels: the longest label has seven letters."""
 _MARKDOWN_WIDTH = 120
@@ -565,19 +565,22 @@ def summary(
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
-        # Cut the message to make room for the text after it, unless too little of the message would be left.
-        kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
+        # Cut the message to make room for the text after it. If too little of the message would be left, the text gets
+        # a line of its own, because its number without its unit would be taken for one of items.
+        is_beside = room - len(tail) >= min(len(group.text), _LEAST_ERROR)
         lines.append(
             (
                 5,
                 (
                     (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
                     (text, "warn"),
-                    *message_spans(group.text, "warn", kept),
-                    (tail, "muted"),
+                    *message_spans(group.text, "warn", min(room - len(tail), _ERROR) if is_beside else _ERROR),
+                    (tail if is_beside else "", "muted"),
                 ),
             )
         )
+        if tail and not is_beside:
+            lines.append((6, _row("", tail.lstrip(" ;"), "muted")))
     # Count only kinds of errors with failed items, as the event line does. If no item has failed, count all kinds.
     failed = [place for place, group in enumerate(groups) if group.items] or list(range(len(groups)))
     kinds = len(failed) if failures is not None else max(len(failed), snapshot.failed_groups or snapshot.error_groups)
