@@ -252,7 +252,7 @@ def _notices(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
         if late := snapshot.retries_over_budget:
             held_back = f"the retry budget holds back {short_plural(late, 'due attempt')}, because many items fail"
             notices.append((WARNING, f"{held_back}; retry_budget of @job sets it", "warn"))
-        elif (delayed := snapshot.delayed) and not snapshot.in_flight:
+        elif not wait and (delayed := snapshot.delayed) and not snapshot.in_flight:
             these = "1 item waits for its" if delayed == 1 else f"{count(delayed)} items wait for their"
             notices.append((glyph, f"{these} next attempt, and no other is executed", "muted"))
     notices += [(WARNING, warning, "bad") for warning in snapshot.warnings]
