@@ -132,6 +132,7 @@ def test_a_run_in_which_all_items_wait_for_hosts_says_for_which_and_until_when()
     held = {"in_flight": 0, "items_held": 64, "hosts": (host,), "chunks": ChunkViews.of(waiting)}
     told = " ⚠ all items wait for books.example (429) until 12:03:41 UTC; h shows the hosts"
     assert events(height=3, **held)[0].rstrip() == told
+    assert "⏸ WAITING · next request in 01:26" in header(began_at=43_335.0, at=0.0, **held)
     # One line is enough, although an event is new.
     assert events(80, 1, **held)[0].rstrip() == told
     two = ChunkViews.of((*waiting[:1], held_chunk(1, "books.example", 43_500), held_chunk(2, "a.example", 43_400)))
@@ -163,6 +164,12 @@ def test_a_run_does_not_wait_for_a_host_while_other_items_run(fields: dict[str, 
 def test_retries_that_the_budget_holds_back_are_told() -> None:
     line = events(120, 3, retries_over_budget=312, events=())[0].rstrip()
     assert line.startswith(" ⚠ the retry budget holds back 312 due attempts, because many items fail; retry_budget of")
+
+
+def test_a_run_that_only_waits_for_next_attempts_says_so() -> None:
+    waits = {"delayed": 53, "events": ()}
+    assert "53 items wait for their next attempt, and no other is" in events(120, 3, in_flight=0, **waits)[0]
+    assert not any("next attempt" in line for line in events(120, 3, in_flight=1, **waits))
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -216,7 +223,7 @@ def test_figures_while_it_runs() -> None:
 
 
 def test_the_bound_of_the_rate_stands_beside_the_rate_while_there_is_one() -> None:
-    assert "items/s  50.2   at most 60/s   rows/s" in figures(rate=60.0)
+    assert "items/s  50.2  at most 60/s  rows/s" in figures(rate=60.0)
     assert "at most 0.5/s" in figures(80, rate=0.5)
     assert "at most" not in figures() and "at most" not in figures(state=RunState.FINISHED, rate=60.0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_runner.cli.progress_lines import shown_path
-from tui_runner.errors import EXIT_OK
+from tui_runner.errors import EXIT_OK, ExitCode
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_job
@@ -62,7 +62,9 @@ _LONGEST_VALUE = 16
 """Most characters of the columns of units and values. A longer text moves only the rest of its own line."""
 
 
-def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool) -> int:
+def print_settings(
+    job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool
+) -> ExitCode:
     """Print the name, value, unit and origin of each setting of a run that is started in `folder`.
 
     With a job, print its database as well.

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from tui_runner.cli.overwritten_line import cut_to
 from tui_runner.engine.states import recorded_state
-from tui_runner.errors import EXIT_OK
+from tui_runner.errors import EXIT_OK, ExitCode
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
 from tui_runner.store.ledger import Ledger, RunSummary, Totals, readable
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
@@ -38,7 +38,7 @@ _LEAST_NAME = 8
 """Fewest columns to which names and states are cut on narrow terminals."""
 
 
-def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
+def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> ExitCode:
     """Print one line per run, the newest first.
 
     Args:
@@ -183,7 +183,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 def print_errors(
     path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False, as_json: bool = False
-) -> int:
+) -> ExitCode:
     """Print the errors of a run in groups, those with the most failed items first.
 
     Args:

@@ -74,7 +74,7 @@ def host_wait(snapshot: Snapshot) -> HostWait | None:
 
 
 def _retries(chunk: ChunkView) -> bool:
-    return chunk.wait is not None and chunk.wait.cause is WaitCause.RETRY
+    return chunk.wait is not None and chunk.wait.cause in (WaitCause.RETRY, WaitCause.RETRY_BUDGET)
 
 
 def _refusal(snapshot: Snapshot, host: str) -> int | None:

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path, PurePath
 
 from tui_runner.engine.metrics import RATE_SECONDS
+from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves, brief
@@ -77,8 +78,8 @@ _WORTH_KEEPING = 16
 def state_span(snapshot: Snapshot) -> Span:
     """Return the glyph and the state of a run in words, with the role of their colour.
 
-    The text says more than the state if a user has to know it: that nothing finishes (STALLED), or what a paused run
-    waits for.
+    The text says more than the state if a user has to know it: that nothing finishes (STALLED), that all items wait for
+    hosts, or what a paused run waits for.
     """
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
@@ -88,6 +89,11 @@ def state_span(snapshot: Snapshot) -> Span:
         return f"{glyph} HOST PAUSED", role
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
+    if (wait := host_wait(snapshot)) is not None:
+        glyph = RUN_GLYPHS[RunState.PAUSED][0]
+        seconds = None if wait.until is None else max(wait.until - snapshot.began_at - snapshot.at, 0.0)
+        when = "for a host" if seconds is None else f"· next request in {duration(seconds, short=True)}"
+        return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
         # Say that the run waits, because it will go on by itself after the outage. A pause by the user would not end.
         if snapshot.trying:
@@ -315,7 +321,7 @@ class Figures(SnapshotWidget):
         """Return one line of figures, and if `height` is 2 or more, another with the estimate and more figures."""
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
-        gap = _GAP if width >= _WIDE else _TIGHT
+        gap = _GAP if width >= _WIDE and sum(each.cells + len(_GAP) for each in every) < width else _TIGHT
         if width >= _WIDE:
             labelled = [replace(each, label=each.wide or each.label) for each in every]
             every = labelled if sum(each.cells + len(gap) for each in labelled) < width else every
