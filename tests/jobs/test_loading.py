@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -187,6 +188,20 @@ class TestRefusals:
         assert refusal("scrap.py", tmp_path).endswith(f"there is no such file; did you mean {scrape}?")
         assert "there is no folder" in refusal("no/where.py:f", tmp_path)
         assert "it is a folder" in refusal(str(tmp_path), tmp_path)
+
+    def test_a_file_that_is_no_python_is_no_job(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        duckdb.connect(str(tmp_path / "my order.duckdb")).close()
+        for text in ("my order.duckdb", "./my order.duckdb:fetch"):
+            told = refusal(text, tmp_path)
+            assert "it is a DuckDB file, and a job is a Python file; tui-runner open 'my order.duckdb' shows" in told
+            assert "tui-runner resume 'my order.duckdb' resumes its run" in told
+        for name, content in (("x.png", b"\x89PNG\r\n\0"), ("x.csv", b"a,b\n1,2 3\n"), ("null.py", b"x = 1\n\0")):
+            (tmp_path / name).write_bytes(content)
+            assert refusal(name, tmp_path).endswith("; a job is a Python file; name a .py file")
+        for name in ("job.py", "job"):
+            (tmp_path / name).write_text("def f(:\n")
+            assert refusal(name, tmp_path).endswith("; correct that line")
 
     @pytest.mark.parametrize(
         ("source", "message"),

@@ -15,6 +15,7 @@ from support.query_world import Desk
 from support.screens import HOSTILE, commands, read, screen_text, settled
 from textual.widgets import Static
 
+from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.progress.snapshot import WorkerView
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
@@ -85,6 +86,18 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunC
         await pilot.press("p", "j", "G", "c", "escape")
         assert isinstance(app.screen, Dashboard)
     assert commands(control) == [("pause_chunks", 76)]
+
+
+async def test_a_chunk_says_that_not_all_of_its_failures_are_recorded_yet(control: FakeRunControl) -> None:
+    chunks = control.current.chunks
+    for failed, cancelled, title in ((2, 1, "not done: 1 recorded, of 3 "), (1, 0, "not done: 1 ")):
+        chunk = replace(chunks[76], failed=failed, cancelled=cancelled)
+        control.change(chunks=ChunkViews.of([*chunks[:76], chunk, *chunks[77:]]))
+        async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+            await settled(pilot)
+            await pilot.press("enter")
+            shown = screen_text(await read(pilot))
+            assert title in shown and ("recorded" in shown) is (failed > 1)
 
 
 async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control: FakeRunControl) -> None:

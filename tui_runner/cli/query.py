@@ -25,10 +25,11 @@ from tui_runner.store.export.files import (
     write_rows,
 )
 from tui_runner.store.query.catalog import CatalogTable, Queryable, catalog
-from tui_runner.store.query.errors import QueryError
+from tui_runner.store.query.errors import CHANGES_DATA, QueryError
 from tui_runner.store.query.result import Result
 from tui_runner.store.query.statements import Statement, split, typed_value
 from tui_runner.store.sql import quote
+from tui_runner.system.files import typed_path
 from tui_runner.system.terminal import is_terminal
 from tui_runner.text.messages import did_you_mean, is_text, plain, quoted
 from tui_runner.text.numbers import plural
@@ -87,7 +88,7 @@ def run_query(
             which = number if len(statements) > 1 else None
             doing = f"statement {number} of {len(statements)} is" if which else "the statement is"
             with _shown_if_slow(lines, f"{doing} running; Ctrl-C ends it"):
-                result_context = _executed(console, statement, values, which, text)
+                result_context = _executed(console, statement, values, which, text, path)
             with result_context as result:
                 if output is not None:
                     if last:
@@ -139,7 +140,7 @@ def run_export(
         statement = _exported(console, text)
         lines = _lines(err)
         with _shown_if_slow(lines, "the statement is running; Ctrl-C ends it"):
-            result_context = _executed(console, statement, _values(parameters, [statement]), None, text)
+            result_context = _executed(console, statement, _values(parameters, [statement]), None, text, path)
         with result_context as result:
             if file is None:
                 write_rows(result, chosen, out)
@@ -241,7 +242,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
 
 
 def _executed(
-    console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str
+    console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str, path: Path
 ) -> Result:
     """Execute one statement. Its errors name their place in the script."""
     missing = [name for name in statement.parameters if name not in values]
@@ -262,7 +263,27 @@ def _executed(
             # Before the first line of the statement, the same line may have the end of another statement.
             column = (error.column or 1) + (len(before) - before.rfind("\n") - 1 if first else 0)
             places.append(f"line {line}, column {column}")
-        raise QueryError(error.what, ", ".join(places), error.do, line=error.line, column=error.column) from error
+        do = _change_elsewhere(path) if error.what == CHANGES_DATA else error.do
+        raise QueryError(error.what, ", ".join(places), do, line=error.line, column=error.column) from error
+    except UserError as error:
+        if error.what != CHANGES_DATA:
+            raise
+        where = "" if number is None else f"statement {number}"
+        raise UserError(error.what, where, _change_elsewhere(path)) from error
+
+
+def _change_elsewhere(path: Path) -> str:
+    """Return advice on where data can be changed: in the query screen, by the user's own key, or by DuckDB itself."""
+    # Textual is imported only for this message, because the import takes longer than most statements.
+    from tui_runner.tui.actions import shown_key
+    from tui_runner.tui.actions.keymap import resolve
+    from tui_runner.tui.preferences import read_preferences
+
+    folder = Path.cwd()
+    keys = resolve(read_preferences(folder).keymap)[0]["query.write_mode"]
+    file = plain(typed_path(str(path.absolute()), folder))
+    press = f"press {shown_key(keys[0])} there" if keys else "allow it there"
+    return f"to change data, use tui-runner open {file} and {press}, or DuckDB itself; either while no run is active"
 
 
 def _exported(console: Queryable, what: str) -> Statement:

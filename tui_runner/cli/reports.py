@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -95,17 +95,21 @@ def _narrow(table: Sequence[Sequence[str]], totals: Sequence[Totals], room: int)
         for head, texts in cells.items()
     }
 
-    def excess() -> int:
-        return _width([list(cells), *zip(*cells.values(), strict=True)]) - room
-
-    for head in ("table", "job", "state"):
-        if head in cells and (over := excess()) > 0:
+    names = [head for head in ("table", "job", "state") if head in cells]
+    shortest = cells | {head: [cut_to(text, _LEAST_NAME) for text in cells[head]] for head in names}
+    for head in ("active", f"begun {ZONE}", "table", "cancelled"):
+        if head in cells and _width(_lines(shortest)) > room:
+            del cells[head], shortest[head]
+    for head in names:
+        if head in cells and (over := _width(_lines(cells)) - room) > 0:
             widest = max(map(display_width, cells[head]))
             cells[head] = [cut_to(text, max(widest - over, _LEAST_NAME)) for text in cells[head]]
-    for head in ("active", f"begun {ZONE}", "table", "cancelled"):
-        if head in cells and excess() > 0:
-            del cells[head]
-    return [list(cells), *map(list, zip(*cells.values(), strict=True))]
+    return _lines(cells)
+
+
+def _lines(cells: Mapping[str, Sequence[str]]) -> list[Sequence[str]]:
+    """Return the headings, and the lines below them, of columns by their headings."""
+    return [list(cells), *zip(*cells.values(), strict=True)]
 
 
 def _short_count(text: str) -> str:

@@ -39,7 +39,7 @@ from types import CodeType, ModuleType
 from tui_runner.errors import UserError
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.reference import JobReference
-from tui_runner.system.files import bundled, expanded
+from tui_runner.system.files import bundled, expanded, typed_path
 from tui_runner.system.process import is_ctrl_c, no_exit_at_once
 from tui_runner.text.describe import is_own_code
 from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
@@ -214,7 +214,21 @@ def sample_jobs() -> list[SampleJob]:
 
 
 def _in_file(path: Path, function: str | None) -> JobPlace:
-    return JobPlace(str(_checked(path)), True, function)
+    checked = _checked(path)
+    if _is_database(checked):
+        file = plain(typed_path(str(checked), Path.cwd()))
+        do = f"tui-runner open {file} shows its rows, tui-runner resume {file} resumes its run"
+        raise UserError("it is a DuckDB file, and a job is a Python file", where=plain(path), do=do)
+    return JobPlace(str(checked), True, function)
+
+
+def _is_database(path: Path) -> bool:
+    """Return True if the file begins like a DuckDB file. A file that cannot be read gets its message later."""
+    try:
+        with path.open("rb") as file:
+            return file.read(12)[8:] == b"DUCK"
+    except OSError:
+        return False
 
 
 def _checked(path: Path) -> Path:
@@ -265,6 +279,10 @@ def _from_module(
         return _chosen(module, function, name, False, redact)
 
 
+_PYTHON_SUFFIXES = frozenset({"", ".py", ".pyw"})
+"""Suffixes of files that were meant to be Python if they are not valid Python. A script may have no suffix."""
+
+
 class _Loader(importlib.machinery.SourceFileLoader):
     """A loader without Python's cache of compiled files, which misses a second change of a file within a second."""
 
@@ -292,7 +310,10 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
     except SyntaxError as error:
         place = f"{plain(error.filename)}:{error.lineno}" if error.filename and error.lineno else where
         what = f"it is not valid Python ({type(error).__name__}: {one_line(redact(str(error.msg)))})"
-        raise UserError(what, where=place, do="correct that line") from error
+        # Text and pictures are no Python, and a file with null bytes has no line to correct.
+        is_python = path is None or path.suffix in _PYTHON_SUFFIXES or Path(error.filename or "") != path
+        do = "correct that line" if error.lineno and is_python else "a job is a Python file; name a .py file"
+        raise UserError(what, where=place, do=do) from error
     except ModuleNotFoundError as error:
         if error.name and module and (module == error.name or module.startswith(error.name + ".")):
             raise _NotFound(error.name) from None

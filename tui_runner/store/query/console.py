@@ -45,7 +45,7 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
 from tui_runner.store.connection import describe
 from tui_runner.store.database import Database
-from tui_runner.store.query.errors import ONLY_READS, QueryCancelled, query_error
+from tui_runner.store.query.errors import CHANGES_DATA, ONLY_READS, QueryCancelled, query_error
 from tui_runner.store.query.query_thread import QueryThread, T
 from tui_runner.store.query.result import TYPE_KEY, Readable, Result
 from tui_runner.store.query.statements import bracket_depth, split
@@ -343,6 +343,8 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
         return query, False
     if may_write:
         raise UserError("this statement cannot be run here", do="use statements that read or change data")
+    if kind is not None and is_change(kind, query):
+        raise UserError(CHANGES_DATA)
     if kind is duckdb.StatementType.COPY:
         raise UserError(ONLY_READS, do="write a result into a file with: tui-runner export DATABASE STATEMENT -o FILE")
     raise UserError(ONLY_READS, do="use SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN")

@@ -24,9 +24,9 @@ _OTHER_FILE = re.compile(r'Cannot access (?:file|directory) "(.*)" - file system
 _DOTS = "..."
 """Text that DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
-"""Message for a statement that DuckDB refuses because it would change data in a read-only transaction."""
+"""Message for a statement that would change data, as its type or DuckDB's read-only transaction shows."""
 ONLY_READS = "only statements that read can be run"
-"""Message for a statement whose type shows that it does more than read."""
+"""Message for a statement whose type shows that it neither reads nor changes data."""
 
 
 class QueryError(UserError):

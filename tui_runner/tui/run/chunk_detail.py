@@ -183,7 +183,7 @@ class ChunkItems:
         columns = "duration, value" if self._narrow else "position, duration of the last attempt, value"
         if self._failed:
             more = "" if self._narrow else ", last error"
-            lines += [(), _title(f"not done: {_shown(self._failed)}", columns + more)]
+            lines += [(), _title(f"not done: {_shown(self._failed)}{self._of(chunk)}", columns + more)]
             # On a narrow line, cut a long value, so that the error after it is visible.
             beside = None if self._narrow or width >= _WIDE else width // 3
             lines += [(*self._position(item.item), *_ended(item, beside, line_width)) for item in self._failed]
@@ -191,6 +191,11 @@ class ChunkItems:
             lines += [(), _title("slowest", columns)]
             lines += [(*self._position(item.item), *_ended(item, None, line_width)) for item in self._slowest]
         return lines[1:] if lines and not lines[0] else lines
+
+    def _of(self, chunk: ChunkView | None) -> str:
+        """Return words for the case that the ledger has fewer items than the head of the chunk counts; else empty."""
+        counted = 0 if chunk is None else chunk.failed + chunk.cancelled
+        return f" recorded, of {count(counted)}" if len(self._failed) < min(counted, FAILED_ITEMS) else ""
 
     def _position(self, item: int) -> Line:
         return () if self._narrow else ((f" {column(str(item), _ITEM, right=True)}", "muted"),)

@@ -416,7 +416,8 @@ class Dashboard(ChunkCommands):
         """Show all lines of the summary in a dialog that scrolls."""
         snapshot, summary = self.steering.snapshot, self.query_one(Summary)
         if snapshot is not None:
-            self.app.push_screen(Reader(f"run {snapshot.run_id} so far", lambda width: summary.text(snapshot, width)))
+            title = f"run {snapshot.run_id}{'' if snapshot.state.ended else ' so far'}"
+            self.app.push_screen(Reader(title, lambda width: summary.text(snapshot, width)))
 
     def action_copy_summary(self) -> None:
         """Copy the summary of the run so far."""
