@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from support.query_world import HOSTILE, Desk, desk, make_database, query_app
 from textual.widgets import Input
 
 from tui_runner.store.database import Database
-from tui_runner.store.query.catalog import column_statistics_sql, sorted_sql
+from tui_runner.store.query.catalog import Queryable, column_statistics_sql, newest_rows, sorted_sql
 from tui_runner.tui.dialogs.questions import Ask, Search
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
@@ -40,6 +41,27 @@ async def test_the_screen_opens_with_the_newest_rows_and_typed_text_replaces_the
         await at.press(*"SELECT 1", "f5")
         await at.until(lambda: at.tab.asked is not None and at.tab.asked[0].sql == "SELECT 1")
         assert at.tab.editor.text == "SELECT 1"
+
+
+async def test_text_that_is_typed_while_the_screen_opens_stays_above_the_newest_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = threading.Event()
+
+    def late(console: Queryable) -> str | None:
+        assert typed.wait(30)
+        return newest_rows(console)
+
+    monkeypatch.setattr("tui_runner.tui.query.screen.newest_rows", late)
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None)
+        at.strike("9")
+        await at.until(lambda: at.tab.editor.text == "9")
+        typed.set()
+        await at.until(lambda: at.tab.shown is Shown.ROWS, "the opening result")
+        assert "Book no. 24999" in at.shown() and at.tab.editor.text == "9"
 
 
 async def test_a_result_is_sorted_by_the_column_under_the_cursor_and_the_statement_is_shown(

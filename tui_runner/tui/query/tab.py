@@ -83,10 +83,11 @@ class QueryTab(Vertical):
     """
 
     class Ran(Message):
-        """Message: the user has started a statement."""
+        """Message: the user has started a statement in `tab`."""
 
-        def __init__(self, sql: str) -> None:
+        def __init__(self, tab: QueryTab, sql: str) -> None:
             super().__init__()
+            self.tab = tab
             self.sql = sql
 
     class Failed(Message):
@@ -215,19 +216,21 @@ class QueryTab(Vertical):
         if self.shown is Shown.MESSAGE:
             # Hide the error of the previous statement.
             self._show(Shown.NOTHING)
-        self.post_message(self.Ran(statement.sql))
+        self.post_message(self.Ran(self, statement.sql))
         self._order = order
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
         """Run a statement that the user has not typed.
 
-        The statement is selected in the editor, so that the first typed character replaces it.
+        The statement is selected in the editor, so that the first typed character replaces it. But a text that is in
+        the editor already stays there.
         """
         editor = self.editor
-        editor.load_text(sql)
-        editor.select_all()
-        self.saved = editor.text
+        if not editor.text:
+            editor.load_text(sql)
+            editor.select_all()
+            self.saved = editor.text
         self._order = None
         self._run(Statement(sql, 0, len(sql)), {})
 
@@ -245,6 +248,7 @@ class QueryTab(Vertical):
     def watch_every(self, every: float) -> None:
         """Run the last statement every `every` seconds until the user ends it; less often if it takes longer."""
         self._every = self._pace = every
+        self._last_watches = None
         self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # s, because the age is shown in seconds
         self._tell_age()
         self._again()
