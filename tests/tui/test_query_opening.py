@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from support.pilots import driven
 from support.query_world import HOSTILE, Desk, desk, make_database, query_app
 from textual.widgets import Input
 
 from tui_runner.store.database import Database
+from tui_runner.store.export.cells import text_cells
 from tui_runner.store.query.catalog import Queryable, column_statistics_sql, newest_rows, sorted_sql
 from tui_runner.tui.dialogs.questions import Ask, Search
 from tui_runner.tui.dialogs.reader import Reader
@@ -202,6 +204,12 @@ def test_statistics_of_any_column_can_be_computed(database: Database) -> None:
     assert (figures["median"], figures["mean"]) == ("0.666666666666667", "0.777777777777778")
     whole = dict(cursor.execute(column_statistics_sql("SELECT 7::DECIMAL(9, 2) AS x", "x", "DECIMAL(9,2)")).fetchall())
     assert (whole["median"], whole["5 %"], whole["highest"]) == ("7", "7", "7.00")
+    moments = (
+        "SELECT unnest([t, t, t + INTERVAL 1 DAY]) AS t FROM (SELECT TIMESTAMPTZ '2026-01-01 15:50:42.734655Z' AS t)"
+    )
+    (shown, *_) = text_cells(pa.timestamp("us", "UTC"))(cursor.sql(moments).to_arrow_table()["t"].combine_chunks())
+    found = cursor.execute(column_statistics_sql(moments, "t", "TIMESTAMP WITH TIME ZONE")).fetchall()
+    assert shown == "2026-01-01 15:50:42.734655Z" and ("lowest", shown) in found and ("2 times", shown) in found
     odd = cursor.execute(column_statistics_sql('FROM "we ird"', "a[/b]\x1b[31m", "VARCHAR")).fetchall()
     assert ("rows", "1") in odd
     assert sorted_sql("FROM x", 'a"b', descending=True).endswith('ORDER BY "a""b" DESC NULLS LAST')

@@ -149,7 +149,7 @@ class QueryStatus(PaintedWidget):
             seconds: duration of the statement.
         """
         counted = plural(rows, "row")
-        result = counted if complete else f"first {counted} of more"
+        result = counted if complete else f"first {counted}, more follow"
         self._set((f" ✔ {result}", "done"), (f" · {latency(seconds)}", "text"))
 
     def failed(self, text: str) -> None:
