@@ -48,7 +48,6 @@ from tui_runner.tui.query.completion import Vocabulary, name_in_sql, read_words,
 from tui_runner.tui.query.copy_export import copy_rows, export_result
 from tui_runner.tui.query.editor import Suggestions
 from tui_runner.tui.query.header import QueryHeader, QueryState
-from tui_runner.tui.query.result_chart import ChartKind
 from tui_runner.tui.query.result_grid import ResultGrid
 from tui_runner.tui.query.script_files import History, edit_elsewhere, open_script, save_script
 from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
@@ -548,13 +547,12 @@ class QueryScreen(EarlyClose, Screen[None]):
         pick_one(self.app, "Run the statement again", picks, chosen, 1)
 
     def action_chart(self) -> None:
-        """Go from the rows of the result to bars, from bars to a line, or from a line back to the rows."""
+        """Go from the rows of the result to a chart, to a chart of the other kind, or back to the rows."""
         tab = self.tab
         if tab is None or tab.pages is None:
             self.notify("There is no result yet: run a statement first.", markup=False)
             return
-        following = {None: ChartKind.BARS, ChartKind.BARS: ChartKind.LINE, ChartKind.LINE: None}
-        tab.draw_chart(following[tab.chart_kind])
+        tab.next_chart()
 
     def action_sort(self) -> None:
         """Sort the result by the column under the cursor. If it is sorted by this column already, reverse the order.

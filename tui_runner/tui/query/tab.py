@@ -38,7 +38,7 @@ from tui_runner.tui.query.cell_viewer import changed_cells
 from tui_runner.tui.query.completion import Vocabulary
 from tui_runner.tui.query.editor import Editor, Suggestions
 from tui_runner.tui.query.header import QueryStatus
-from tui_runner.tui.query.result_chart import ChartKind, ResultChart
+from tui_runner.tui.query.result_chart import ChartKind, ResultChart, first_kind
 from tui_runner.tui.query.result_grid import Order, ResultGrid
 
 _TICK = 0.25
@@ -289,6 +289,14 @@ class QueryTab(Vertical):
         if self._first is not None:
             self._show(Shown.ROWS if kind is None else Shown.CHART)
             self._draw()
+
+    def next_chart(self) -> None:
+        """Go from the rows of the result to the chart that suits it, then to the other kind, then back to the rows."""
+        if self._first is None or not self.result_parts:
+            return
+        first = first_kind(self._first, self.result_parts[0].size.height)
+        second = ChartKind.LINE if first is ChartKind.BARS else ChartKind.BARS
+        self.draw_chart({None: first, first: second, second: None}[self.chart_kind])
 
     def close(self) -> None:
         """End the statement and release all resources. The call blocks, so make it in a thread."""
