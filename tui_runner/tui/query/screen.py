@@ -35,7 +35,7 @@ from tui_runner.store.query.catalog import (
 from tui_runner.store.query.statements import Statement, has_limit, typed_value
 from tui_runner.text.numbers import NONE, ago
 from tui_runner.text.safe_text import safe_text
-from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
+from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings, key_of
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.base_app import COMPLAINT_SECONDS
@@ -422,7 +422,7 @@ class QueryScreen(EarlyClose, Screen[None]):
     def _run_in(self, tab: QueryTab) -> None:
         tab.editor.hide_offer()
         if tab.busy:
-            self.notify("A statement is running; Esc ends it.", markup=False)
+            self.notify(f"A statement is running; {key_of(self, 'query.back')} ends it.", markup=False)
             return
         statement = tab.to_run()
         if statement is None:

@@ -436,7 +436,8 @@ class QueryTab(Vertical):
         """Show the progress of the statement in the status line."""
         if self._busy and self.is_attached and (not self.watching or self._ending):
             seconds = time.monotonic() - self._started
-            self.status.running(seconds, self.console.progress(), ending=self._ending)
+            key = key_of(self.screen, "query.back")
+            self.status.running(seconds, self.console.progress(), key, ending=self._ending)
 
     def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
         if self._closed:
