@@ -355,6 +355,16 @@ async def test_the_chart_goes_from_bars_to_a_line_to_rows(database: Database, tm
         assert at.tab.shown is Shown.ROWS
         await at.press("f8", "escape")
         assert at.tab.shown is Shown.ROWS and at.screen.is_current
+        await at.press("f8", "f8")
+        await at.run("SELECT stars, count(*) AS n FROM books GROUP BY stars ORDER BY n")
+        assert at.tab.chart_kind is ChartKind.LINE  # the user has chosen it for these columns
+        await at.run("SELECT title, price FROM books LIMIT 5")
+        assert at.tab.chart_kind is ChartKind.BARS
+        # Many rows with a number as x and several series have no bars.
+        await at.run("SELECT _item, price, price / 2 AS half FROM books WHERE _item < 500")
+        assert at.tab.chart_kind is ChartKind.LINE
+        await at.press("f8")
+        assert at.tab.shown is Shown.ROWS
 
 
 async def test_cells_rows_and_results_are_copied(database: Database, tmp_path: Path) -> None:

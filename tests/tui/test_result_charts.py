@@ -15,11 +15,11 @@ from tui_runner.tui.query.result_chart import (
     _is_histogram,
     bars,
     distribution,
-    first_kind,
     histogram,
     line_chart,
     plot_of,
     shortened_labels,
+    suitable_kinds,
     with_empty_bins,
 )
 from tui_runner.tui.widgets.paint import Line
@@ -221,7 +221,7 @@ def test_of_many_numeric_columns_those_that_vary_are_drawn() -> None:
 
 def test_the_first_chart_is_bars_only_for_few_rows_categories_and_bins() -> None:
     def first(**columns: object) -> ChartKind:
-        return first_kind(pa.table(columns), 20)
+        return suitable_kinds(pa.table(columns), 20)[0]
 
     many = list(range(292))
     times = [datetime(2026, 1, 1) + timedelta(seconds=n * n) for n in many]
@@ -231,6 +231,9 @@ def test_the_first_chart_is_bars_only_for_few_rows_categories_and_bins() -> None
     assert first(kind=[str(n) for n in many[:60]], n=many[:60], m=many[:60]) is ChartKind.BARS
     assert first(n=many) is ChartKind.BARS and first(name=[str(n) for n in many], n=many) is ChartKind.BARS
     assert first(name=["a"] * 292, n=many, m=many) is ChartKind.LINE
+    # Bars of the first rows of many would tell nothing about the others.
+    assert suitable_kinds(pa.table({"x": many, "y": many, "z": many}), 20) == (ChartKind.LINE,)
+    assert suitable_kinds(pa.table({"x": many, "y": many}), 20) == (ChartKind.LINE, ChartKind.BARS)
 
 
 def test_more_rows_than_bars_have_room_for_are_drawn_as_the_distribution_of_their_values() -> None:

@@ -221,8 +221,11 @@ class ResultChart(PaintedWidget, can_focus=True):
         return [fitted(_legend(plot, remark), width), *draw(plot, width, height - 1)]
 
 
-def first_kind(table: pa.Table, height: int) -> ChartKind:
-    """Return the kind of the first chart of a result: bars for few rows, categories and bins, else a line.
+def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
+    """Return the kinds of charts that suit a result, the best one first.
+
+    Bars are best for few rows, categories and bins. They do not suit many rows with a number or time as x and several
+    series, because the first bars would tell nothing about the others.
 
     Args:
         table: the first rows of the result.
@@ -230,11 +233,12 @@ def first_kind(table: pa.Table, height: int) -> ChartKind:
     """
     plot = plot_of(table, complete=True)
     if isinstance(plot, str) or _has_room(plot, height - 1):
-        return ChartKind.BARS
-    if plot.xs is None:
-        return ChartKind.BARS if len(plot.series) == 1 else ChartKind.LINE
+        return ChartKind.BARS, ChartKind.LINE
     is_binned = _is_histogram(plot) and len(plot.labels) <= _MOST_BARS
-    return ChartKind.BARS if is_binned else ChartKind.LINE
+    if is_binned or (plot.xs is None and len(plot.series) == 1):
+        return ChartKind.BARS, ChartKind.LINE
+    has_bars = len(plot.series) == 1 or (plot.xs is None and bool(plot.x_name))
+    return (ChartKind.LINE, ChartKind.BARS) if has_bars else (ChartKind.LINE,)
 
 
 def _has_room(plot: Plot, height: int) -> bool:

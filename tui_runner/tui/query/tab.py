@@ -38,7 +38,7 @@ from tui_runner.tui.query.cell_viewer import changed_cells
 from tui_runner.tui.query.completion import Vocabulary
 from tui_runner.tui.query.editor import Editor, Suggestions
 from tui_runner.tui.query.header import QueryStatus
-from tui_runner.tui.query.result_chart import ChartKind, ResultChart, first_kind
+from tui_runner.tui.query.result_chart import ChartKind, ResultChart, suitable_kinds
 from tui_runner.tui.query.result_grid import Order, ResultGrid
 
 _TICK = 0.25
@@ -291,12 +291,12 @@ class QueryTab(Vertical):
             self._draw()
 
     def next_chart(self) -> None:
-        """Go from the rows of the result to the chart that suits it, then to the other kind, then back to the rows."""
+        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows."""
         if self._first is None or not self.result_parts:
             return
-        first = first_kind(self._first, self.result_parts[0].size.height)
-        second = ChartKind.LINE if first is ChartKind.BARS else ChartKind.BARS
-        self.draw_chart({None: first, first: second, second: None}[self.chart_kind])
+        kinds = (*suitable_kinds(self._first, self.result_parts[0].size.height), None)
+        place = kinds.index(self.chart_kind) if self.chart_kind in kinds else -1
+        self.draw_chart(kinds[0] if self.chart_kind is None else kinds[place + 1])
 
     def close(self) -> None:
         """End the statement and release all resources. The call blocks, so make it in a thread."""
@@ -346,6 +346,9 @@ class QueryTab(Vertical):
         self._end_busy()
         if self._closed:
             return
+        if self.chart_kind is not None and self._first is not None and not self._first.schema.equals(first.schema):
+            # The kind was chosen for other columns.
+            self.chart_kind = suitable_kinds(first, self.query_one(ResultChart).size.height)[0]
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
         self._updated = time.monotonic()
         seconds = self._updated - self._started
