@@ -245,6 +245,8 @@ def test_more_rows_than_bars_have_room_for_are_drawn_as_the_distribution_of_thei
         assert lines[0].rstrip() == " ▪ rows by seconds" and "more" not in "".join(lines) and "█" in lines[5]
     spread = distribution(plot(seconds=seconds))
     assert sum(count for count in spread.series[0] if count) == 292 and spread.xs is not None
+    moments = pa.array([datetime(2026, 1, 1, 10, 0, n // 60) for n in range(292)], pa.timestamp("us", "UTC"))
+    assert distribution(plot(at=moments, seconds=seconds)).remark == ""
     assert spread.xs[0] == 0.2 and spread.xs[-1] >= 0.6
     chart.show(pa.table({"seconds": seconds[:10]}), ChartKind.BARS, complete=True)
     assert "seconds" in text(chart.paint(80, 20))[0] and "rows" not in text(chart.paint(80, 20))[0]

@@ -76,6 +76,9 @@ class Plot:
     x_name: str = ""
 
 
+_ZONE_REMARK = f"times are {ZONE}"
+
+
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     """Return the data of a chart of `table`, or a text for the user if the table cannot be drawn.
 
@@ -102,7 +105,7 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
         return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks))
     column = part.column(x).combine_chunks()
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
-        remarks.append(f"times are {ZONE}")
+        remarks.append(_ZONE_REMARK)
     labels = [text or "NULL" for text in shown_cells(column)]
     xs, is_time = _positions(column)
     x_name = own(part.schema.names[x], 40)
@@ -388,8 +391,12 @@ def distribution(plot: Plot) -> Plot:
     values = [value for value in plot.series[0] if _drawn(value)]
     low, high = min(values, default=0.0), max(values, default=0.0)
     # Rice's rule: 2 · ∛n bins. https://onlinestatbook.com/2/graphing_distributions/histograms.html
-    step = nice_top((high - low) / max(2 * len(values) ** (1 / 3), _LEAST_BINS)) if math.isfinite(high - low) else 0.0
-    if low == high or not _LEAST_STEP < step < _LARGEST_STEP or max(abs(low), abs(high)) / step > _LARGEST_COUNT:
+    least = (high - low) / max(2 * len(values) ** (1 / 3), _LEAST_BINS)
+    if not _LEAST_STEP < least < _LARGEST_STEP:
+        return plot
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(each * power for each in _STEPS if each * power >= least)
+    if max(abs(low), abs(high)) / step > _LARGEST_COUNT:
         return plot
     if all(value == int(value) for value in values):
         step = max(step, 1.0)
@@ -399,7 +406,8 @@ def distribution(plot: Plot) -> Plot:
     for value in values:
         counts[math.floor(value / step) - first] += 1
     xs = tuple(float(f"{number * step:.12g}") for number in range(first, last + 1))
-    return Plot(tuple(map(_text, xs)), ("rows",), (tuple(counts),), plot.remark, xs, x_name=plot.names[0])
+    remark = ", ".join(each for each in plot.remark.split(", ") if each != _ZONE_REMARK)
+    return Plot(tuple(map(_text, xs)), ("rows",), (tuple(counts),), remark, xs, x_name=plot.names[0])
 
 
 _LARGEST_COUNT = 1e12
