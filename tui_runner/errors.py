@@ -6,6 +6,8 @@ exception that reaches the user is a bug in tui-runner.
 
 from __future__ import annotations
 
+ExitCode = int
+"""The exit code of a command: one of the constants below, or 70 after an error of tui-runner itself."""
 EXIT_OK = 0
 """Every item is done."""
 EXIT_ITEMS_FAILED = 1

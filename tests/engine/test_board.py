@@ -258,6 +258,16 @@ def test_an_estimate_is_a_range_until_much_has_ended(desk):
     assert desk.picture().eta_seconds is None, "what has ended may be the fastest of those that began together"
 
 
+def test_there_is_no_estimate_while_most_of_what_is_left_waits_for_its_next_attempt(desk):
+    desk.now += 9.0
+    desk.end(0, good=1)
+    desk.now += 3.0
+    desk.end(0, good=4)
+    for delayed, known in ((47, True), (48, False), (0, True)):
+        desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, delayed=delayed), desk.now)
+        assert (desk.picture().eta_seconds is not None) is known
+
+
 def test_there_is_no_estimate_of_an_input_of_unknown_length():
     desk = SnapshotHarness(total=None)
     desk.now += 5.0

@@ -111,6 +111,7 @@ def test_a_default_that_cannot_be_shown_or_may_not_be() -> None:
 
     assert Parameter("p", Broken, Broken()).default_text == "Broken"
     assert Parameter("p", Secret | None, "x").default_text == "***"
+    assert Parameter("p", Secret, "").default_text == ""
 
 
 def test_a_builtin_without_signature_has_no_parameters() -> None:

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.database_owner import run_of_another_process
 
 from tui_runner.errors import UserError
 from tui_runner.store.access import FollowingAccess
 from tui_runner.store.database import Database
 from tui_runner.store.query.errors import QueryError
-
-OWNER = """
-import sys
-from pathlib import Path
-from tui_runner.store.database import Database
-from tui_runner.store.remote.server import serve
-
-database = Database.open(Path(sys.argv[1]))
-database.note_run(int(sys.argv[2]))
-server = serve(database)
-print("open", flush=True)
-sys.stdin.readline()
-server.close()
-database.close()
-"""
 
 
 @pytest.fixture
@@ -40,18 +23,6 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         with Database.open(tmp_path / "x.duckdb") as database, database.opened_cursor() as cursor:
             cursor.execute("CREATE TABLE x AS SELECT range AS n FROM range(50000)")
         yield tmp_path / "x.duckdb"
-
-
-@contextmanager
-def run_of_another_process(path: Path, number: int, *, killed: bool = False) -> Iterator[None]:
-    """Let another process have the database open, as the one of a run has it."""
-    command = [sys.executable, "-c", OWNER, str(path), str(number)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "open\n"
-    yield
-    if killed:
-        process.kill()
-    process.communicate("\n")
 
 
 def count(access: FollowingAccess) -> int:

@@ -316,6 +316,17 @@ async def test_the_text_of_a_log_line_without_a_chunk_begins_below_its_heading(c
         assert next(line for line in lines if "of no chunk" in line).index("of no") == heading.index("text")
 
 
+async def test_a_path_that_is_too_long_for_the_log_loses_its_beginning(control: FakeRunControl) -> None:
+    line = LogLine(2000.0, "INFO", "read", 3, 7, value="/data/in/2026/november/file-29.txt")
+    control.change(log=(line,), log_lines=1)
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l")
+        shown = screen_text(await settled(pilot))
+        assert "/file-29.txt  read" in shown and "/data/in" not in shown
+        assert "1 line " in shown and "1 lines" not in shown
+
+
 async def test_the_log_lists_matches_alone_only_after_a_search(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from support.database_owner import run_of_another_process
 from support.pilots import driven
 from support.screens import JOB, field, ready, screen_text
 from textual.events import Key
@@ -344,6 +346,25 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
         await pilot.pause()
     assert app.return_value == folder / "a.duckdb"
     run.runner.close()
+
+
+async def test_a_run_of_another_process_shows_its_state_and_share(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "a.duckdb"
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=path, backend="inline").start().finish()
+    with tempfile.TemporaryDirectory(prefix="tr-") as short:  # for the path of the socket
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        with run_of_another_process(path, 1):
+            async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+                app = await ready(pilot)
+                rows = found_rows(app)
+                rows.go_to(next(n for n, row in enumerate(rows.rows) if isinstance(row, FoundDatabase)))
+                await ready(pilot)
+                shown = screen_text(app)
+                assert "a.duckdb  finished  100 %" in shown and "in use by" in shown
+                assert "run 1 of " in shown and ": finished, 100 % done" in shown
+                assert "go on" not in shown
 
 
 async def test_unfinished_runs_are_listed_first_and_the_cursor_stays_on_its_row(

@@ -165,6 +165,12 @@ def test_retries_that_the_budget_holds_back_are_told() -> None:
     assert line.startswith(" ⚠ the retry budget holds back 312 due attempts, because many items fail; retry_budget of")
 
 
+def test_a_run_that_only_waits_for_next_attempts_says_so() -> None:
+    waits = {"delayed": 53, "events": ()}
+    assert "53 items wait for their next attempt, and no other is" in events(120, 3, in_flight=0, **waits)[0]
+    assert not any("next attempt" in line for line in events(120, 3, in_flight=1, **waits))
+
+
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
     why = "only paused chunks are left: resume or cancel them"
     paused = {"state": RunState.PAUSED, "reason": why, "items_per_second": 0.0, "eta_seconds": None}
@@ -216,7 +222,7 @@ def test_figures_while_it_runs() -> None:
 
 
 def test_the_bound_of_the_rate_stands_beside_the_rate_while_there_is_one() -> None:
-    assert "items/s  50.2   at most 60/s   rows/s" in figures(rate=60.0)
+    assert "items/s  50.2  at most 60/s  rows/s" in figures(rate=60.0)
     assert "at most 0.5/s" in figures(80, rate=0.5)
     assert "at most" not in figures() and "at most" not in figures(state=RunState.FINISHED, rate=60.0)
 

@@ -41,7 +41,7 @@ from tui_runner.cli.options import (
     whole,
     with_groups,
 )
-from tui_runner.errors import EXIT_OK, UserError
+from tui_runner.errors import EXIT_OK, ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.terminal import is_terminal
 from tui_runner.text.messages import quoted
@@ -136,7 +136,7 @@ def run(
     where: Given,
     beginning: Given,
     display: Given,
-) -> int:
+) -> ExitCode:
     """Run JOB over its items; resume the unfinished run of the same job, input and parameters, if there is one."""
     given = {"table": table, **chunks, **where, **settings}
     prepare_arrow()
@@ -187,7 +187,7 @@ def run_from_ledger(
     settings: Given,
     display: Given,
     yes: YesOption = False,
-) -> int:
+) -> ExitCode:
     """Run items of a run that is in the ledger: `resume` runs the unfinished ones, `retry` the failed ones."""
     prepare_arrow()
     from tui_runner.cli.run import Display, resume_in_foreground
@@ -224,7 +224,7 @@ def try_(
     count: Annotated[int, typer.Option("-n", metavar="N", parser=whole("-n", 1), help="Number of items.")] = 3,
     input: InputOption = None,
     set_: SetOption = None,
-) -> int:
+) -> ExitCode:
     """Call JOB with its first items in this process; show the rows and their columns, write nothing."""
     prepare_arrow()
     from tui_runner.engine.planning.request import RunRequest, assignments
@@ -237,7 +237,7 @@ def try_(
 
 
 @app.command(cls=GroupedCommand, epilog=examples("runs books.duckdb"))
-def runs(db: DatabaseArgument, json: RecordsOption = False) -> int:
+def runs(db: DatabaseArgument, json: RecordsOption = False) -> ExitCode:
     """List the runs of a database."""
     from tui_runner.cli.reports import print_runs
 
@@ -258,7 +258,7 @@ def errors(
         bool, typer.Option("--traceback", help="With the traceback of the newest of each group.")
     ] = False,
     json: RecordsOption = False,
-) -> int:
+) -> ExitCode:
     """List the errors of a run in groups of similar ones."""
     from tui_runner.cli.reports import print_errors
 
@@ -292,7 +292,7 @@ def query(
         ),
     ] = None,
     force: ForceOption = False,
-) -> int:
+) -> ExitCode:
     """Query the results and the ledger of a database, also while a run writes to it."""
     from tui_runner.cli.query import run_query
     from tui_runner.store.export.files import is_standard_output
@@ -324,7 +324,7 @@ def export(
         typer.Option(metavar="FORMAT", help="csv, json, jsonl, parquet or markdown; by default from FILE's ending."),
     ] = None,
     force: ForceOption = False,
-) -> int:
+) -> ExitCode:
     """Write a table, or the result of a statement, into a file."""
     from tui_runner.cli.query import run_export
     from tui_runner.store.export.files import is_standard_output
@@ -339,7 +339,7 @@ def export(
     short_help="Open the query screen for a database.",
     epilog=examples("open books.duckdb"),
 )
-def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = None) -> int:
+def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = None) -> ExitCode:
     """Open the query screen for a database, also while a run writes to it."""
     if not at_terminal():
         raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
@@ -356,7 +356,7 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
     short_help="Choose a job, a run or a database; the default command.",
     epilog=examples("launch --theme light"),
 )
-def launch(context: typer.Context, theme: ThemeOption = None) -> int:
+def launch(context: typer.Context, theme: ThemeOption = None) -> ExitCode:
     """Choose a job and fill in its form, resume a run, or open a database; the same as `tui-runner` alone."""
     if not at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
@@ -370,7 +370,7 @@ def launch(context: typer.Context, theme: ThemeOption = None) -> int:
 def samples(
     copy: Annotated[str | None, typer.Option(metavar="DIR", help="Copy the sample jobs into DIR.")] = None,
     json: RecordsOption = False,
-) -> int:
+) -> ExitCode:
     """List the sample jobs, or copy them to start from."""
     from tui_runner.cli.scaffold import copy_samples, list_samples
 
@@ -380,7 +380,9 @@ def samples(
 
 
 @app.command(cls=GroupedCommand, epilog=examples("init scrape.py"))
-def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python file that does not exist yet.")]) -> int:
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python file that does not exist yet.")],
+) -> ExitCode:
     """Write a small job to start from."""
     from tui_runner.cli.scaffold import write_job
 
@@ -393,7 +395,7 @@ def doctor(
         str | None, typer.Option(metavar="dask:ADDRESS", help="Check the workers of this cluster, too.")
     ] = None,
     json: RecordsOption = False,
-) -> int:
+) -> ExitCode:
     """Check that this machine has what tui-runner needs."""
     from tui_runner.cli.doctor import examine
 
@@ -409,7 +411,7 @@ def doctor(
 def config(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
     json: RecordsOption = False,
-) -> int:
+) -> ExitCode:
     """Show every setting of a run started in this folder, its unit, and the place that sets it."""
     prepare_arrow()
     from tui_runner.cli.effective_settings import print_settings
@@ -424,7 +426,7 @@ def config(
 )
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
-) -> int:
+) -> ExitCode:
     """Print a script for the shell's start-up file that completes commands and options."""
     from typer._completion_shared import get_completion_script
 

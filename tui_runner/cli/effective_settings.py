@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.errors import EXIT_OK
+from tui_runner.errors import EXIT_OK, ExitCode
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_job
@@ -41,7 +41,9 @@ _UNITS = {
 """Units of the settings that are numbers or shares."""
 
 
-def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool) -> int:
+def print_settings(
+    job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool
+) -> ExitCode:
     """Print the name, value, unit and origin of each setting of a run that is started in `folder`.
 
     With a job, print its database as well.

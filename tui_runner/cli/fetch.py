@@ -22,7 +22,7 @@ from tui_runner.cli.options import (
     whole,
     with_groups,
 )
-from tui_runner.errors import UserError
+from tui_runner.errors import ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
 from tui_runner.text.messages import listed, plain
 
@@ -127,7 +127,7 @@ def fetch(
     ] = False,
     settings: Given,
     display: Given,
-) -> int:
+) -> ExitCode:
     """Fetch the URLs of SOURCE into table `pages`: one row per response, without writing code."""
     kept = keep if folder is None or keep is not None else "file"
     if kept == "file" and folder is None:
@@ -190,7 +190,7 @@ def crawl(
     ] = True,
     settings: Given,
     display: Given,
-) -> int:
+) -> ExitCode:
     """Fetch pages and follow their links on the same hosts, each page once, into table `pages`."""
     _check(asked)
     from tui_runner.jobs import crawl as job
@@ -209,7 +209,7 @@ def crawl(
     return _run(context, CRAWL, params, {"table": table, **settings}, request, display)
 
 
-def _run(context: typer.Context, job: str, params: Given, settings: Given, request: Given, display: Given) -> int:
+def _run(context: typer.Context, job: str, params: Given, settings: Given, request: Given, display: Given) -> ExitCode:
     """Run a built-in job. Omit options that were not given (None, []), so that the job's defaults apply."""
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground

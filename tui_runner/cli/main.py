@@ -19,7 +19,7 @@ import typer
 from tui_runner.cli.app import COMPLETE_VARIABLE, DEBUG, app, at_terminal
 from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.program import Program
-from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
+from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.terminal import discard_output, prepare_streams
 from tui_runner.text.messages import nearest, plain
@@ -168,7 +168,7 @@ def _without_debug(arguments: list[str]) -> list[str]:
     return [argument for argument in arguments[:end] if argument != DEBUG] + arguments[end:]
 
 
-def _unexpected(error: Exception, program: Program) -> int:
+def _unexpected(error: Exception, program: Program) -> ExitCode:
     """Report an error other than `UserError`: a wrong command line, output that cannot be written, or a bug."""
     format_message = getattr(error, "format_message", None)
     if format_message is not None:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from tui_runner.cli import overwritten_line
 from tui_runner.cli.overwritten_line import Lines, SlowOnly
-from tui_runner.errors import EXIT_OK, UserError
+from tui_runner.errors import EXIT_OK, ExitCode, UserError
 from tui_runner.store.access import open_access
 from tui_runner.store.export.files import (
     EXPORT_FORMATS,
@@ -50,7 +50,7 @@ def run_query(
     output: Path | None = None,
     force: bool = False,
     err: TextIO | None = None,
-) -> int:
+) -> ExitCode:
     """Execute statements in order, and write results.
 
     In a format for users, without a file, all results are written; otherwise only the last one.
@@ -110,7 +110,7 @@ def run_export(
     format: str | None = None,
     force: bool = False,
     err: TextIO | None = None,
-) -> int:
+) -> ExitCode:
     """Write a table, or the result of a statement, into a file.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_runner.engine.states import recorded_state
-from tui_runner.errors import EXIT_OK
+from tui_runner.errors import EXIT_OK, ExitCode
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
 from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
@@ -32,7 +32,7 @@ _NUMBERS = frozenset({"run", "active", "done", "of", "failed", "cancelled", "row
 """Columns that are right-aligned."""
 
 
-def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
+def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> ExitCode:
     """Print one line per run, the newest first.
 
     Args:
@@ -131,7 +131,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 def print_errors(
     path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False, as_json: bool = False
-) -> int:
+) -> ExitCode:
     """Print the errors of a run in groups, those with the most failed items first.
 
     Args:

@@ -23,7 +23,7 @@ from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
 from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
-from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
+from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, ExitCode, UserError
 from tui_runner.inputs.source import silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
@@ -240,7 +240,7 @@ def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
     return bool(display.headless) or display.json or display.quiet or piped or not terminal
 
 
-def _without_screen(runner: Runner, display: Display, folder: Path, output: CapturedOutput) -> int:
+def _without_screen(runner: Runner, display: Display, folder: Path, output: CapturedOutput) -> ExitCode:
     live = is_terminal(output.err)
     silent = display.json and not live  # the events contain everything
     code = watcher(
@@ -255,7 +255,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
     return code
 
 
-def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
+def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> ExitCode:
     # Imported here because Textual takes 200 ms and only the dashboard needs it. The whole application is loaded before
     # the job: Textual imports optional libraries, and a file beside the job may have the name of one.
     import tui_runner.tui.app  # noqa: F401
@@ -313,7 +313,7 @@ def _show(
     return EXIT_KILLED if left is Left.KILLED else snapshot.exit_code
 
 
-def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> int:
+def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> ExitCode:
     """Continue without the dashboard after an error of the screen, which must not stop hours of work."""
     if failed.__cause__ is not None:
         print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.errors import EXIT_OK, UserError
+from tui_runner.errors import EXIT_OK, ExitCode, UserError
 from tui_runner.jobs.loading import sample_jobs
 from tui_runner.system.files import check_links, written_atomically
 from tui_runner.text.numbers import plural
@@ -36,7 +36,7 @@ _TAKEN = frozenset({"current", "job", "items", "range", "dict", "int", "object"}
 """Names that have another meaning in the file, so that the job's function cannot have them."""
 
 
-def list_samples(out: TextIO, *, as_json: bool = False) -> int:
+def list_samples(out: TextIO, *, as_json: bool = False) -> ExitCode:
     """Print the name and summary of each sample job; with `as_json`, one JSON object per line."""
     samples = sample_jobs()
     if as_json:
@@ -50,7 +50,7 @@ def list_samples(out: TextIO, *, as_json: bool = False) -> int:
     return EXIT_OK
 
 
-def copy_samples(folder: Path, out: TextIO) -> int:
+def copy_samples(folder: Path, out: TextIO) -> ExitCode:
     """Copy the sample jobs into `folder`, which is created if it does not exist. Nothing is overwritten.
 
     Raises:
@@ -78,7 +78,7 @@ def copy_samples(folder: Path, out: TextIO) -> int:
     return EXIT_OK
 
 
-def write_job(file: Path, out: TextIO) -> int:
+def write_job(file: Path, out: TextIO) -> ExitCode:
     """Write a small job to `file`, which must not exist.
 
     Raises:

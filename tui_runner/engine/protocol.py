@@ -314,6 +314,7 @@ class Progress:
             executed in their place.
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
         over_budget: number of retries that are overdue because the retry budget holds them back.
+        delayed: number of items that wait for their next attempt.
     """
 
     worker: int
@@ -329,6 +330,7 @@ class Progress:
     held: Mapping[int, int] = field(default_factory=dict)
     waits: Mapping[int, ChunkWait] = field(default_factory=dict)
     over_budget: int = 0
+    delayed: int = 0
 
     @property
     def in_flight_now(self) -> int:

@@ -59,14 +59,14 @@ class Parameter:
 
     @property
     def default_text(self) -> str:
-        """Its default as a user would type it: `none` for None, `***` for a secret.
+        """Its default as a user would type it: `none` for None, `***` for a secret that is not empty.
 
         If the default's class raises an error, the name of the class.
         """
         if self.default is None:
             return "none"
         if self.is_secret:
-            return MASK
+            return "" if self.default == "" else MASK
         if typing.get_origin(self.annotation) is typing.Literal:
             return str(self.default)
         try:

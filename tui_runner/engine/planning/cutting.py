@@ -36,7 +36,7 @@ class ItemsRead:
 
     Attributes:
         chunk: the chunk.
-        pending: positions of the items that have to run.
+        pending: positions in the run, from `chunk.positions`, of the items that have to run.
         rows: number of recorded result rows of the other items.
         known: those of `pending` that failed before the run was resumed. The circuit breaker must not count them
             again. Empty for a retry, whose items all failed before.

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 
@@ -27,7 +28,7 @@ from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
-from tui_runner.system.files import with_short_home
+from tui_runner.system.files import short_path, with_short_home
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.messages import plain, resume_command, runs_command
 
@@ -256,10 +257,11 @@ def _find(plan: RunPlan, ledger: Ledger) -> RunRecord | None:
         return ledger.run(plan.run_id)
     record = _alike(plan, ledger, finished=False)
     if record is None and plan.resume:
+        shown = short_path(str(plan.database), Path.cwd())
         raise UserError(
-            f"no unfinished run of {plan.job.name} with this input and these parameters",
+            f"no unfinished run of {plan.job.name} with this input, these parameters, this --limit and this --table",
             str(plan.database),
-            "leave out --resume to start a new one, or see: tui-runner runs DB",
+            f"leave out --resume to start a new one, or list the runs with: {runs_command(shown)}",
         )
     return record
 

@@ -193,6 +193,9 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
             raise UserError("no runs in it", plain(database), _NEW_ONE)
         summaries = [each for each in runs if each.totals.failed or each.totals.cancelled]
         if not summaries:
+            unfinished = next((each.record for each in runs if each.record.state != RunState.FINISHED), None)
+            if unfinished is not None:
+                do = f"resume run {unfinished.run_id}: {resume_command(_typed(database), unfinished.run_id)}"
             raise UserError("nothing failed in any of its runs", plain(database), do)
         finished = [each for each in summaries if each.record.state == RunState.FINISHED]
         record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals

@@ -210,6 +210,7 @@ class Snapshot:
         db_bytes: bytes of the database file and its write-ahead log.
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
+        delayed: number of items that wait for their next attempt.
         retries_over_budget: number of retries that are overdue because the retry budget holds them back.
         stalled_seconds: active seconds since the last item ended, but at most the age of the oldest item in flight;
             None unless they are unusually many.
@@ -283,6 +284,7 @@ class Snapshot:
     db_bytes: int = 0
     buffered_bytes: int = 0
     throttled: bool = False
+    delayed: int = 0
     retries_over_budget: int = 0
     stalled_seconds: float | None = None
     chunks: ChunkViews = field(default_factory=lambda: ChunkViews.of(()))

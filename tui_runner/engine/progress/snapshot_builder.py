@@ -264,6 +264,7 @@ class SnapshotBuilder:
         if self._scheduler.workers[worker].slot is None:
             self._extra.add(worker)
         elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.workers.size:
+            # A draining worker is still in `_pids` and not counted in `_replacing`, which may then be 0.
             self._replacing = max(0, self._replacing - 1)
             self._recycled.append(now - self.began)
 
@@ -442,6 +443,7 @@ class SnapshotBuilder:
             # ended are counted only by this process.
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
+            delayed=self._delayed,
             retries_over_budget=sum(progress.over_budget for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,
@@ -546,6 +548,10 @@ class SnapshotBuilder:
         return self._scheduler.status.state
 
     @property
+    def _delayed(self) -> int:
+        return sum(progress.delayed for progress in self._progress.values())
+
+    @property
     def _in_flight(self) -> int:
         return sum(progress.in_flight_now for progress in self._progress.values())
 
@@ -570,9 +576,14 @@ class SnapshotBuilder:
         return progress.rss if progress else 0
 
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
-        """Return the estimated time left; None while paused, or if one unusually long item may outlast the estimate."""
+        """Return the estimated time left; None while it cannot be known.
+
+        That is while the run is paused, while at least half of the items left wait for their next attempts, or if one
+        unusually long item may outlast the estimate.
+        """
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
-        if estimate is None:
+        # The time of these items depends on back-off and retry budget, not on the rate of the other items.
+        if estimate is None or 2 * self._delayed >= left > 0:
             return None
         overdue = longest > (self._latencies.percentile(0.95) or 0.0)
         return None if overdue and longest >= estimate[0] else estimate

@@ -365,8 +365,8 @@ class Chunks:
     def _has_many_unreported(self, workers: list[Worker], limit: int) -> bool:
         """Return True if too many chunks are exhausted (all items have started) but not finished.
 
-        Return False if these chunks hold less than one second of work in total. Their items have probably run, and only
-        the reports are missing.
+        Return False if the running ones among them have fewer items than end in a second, or than `_LINGERING_ITEMS`:
+        those items have probably run, and only the reports are missing.
         """
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
         if most < _EXHAUSTED_FACTOR * limit:

@@ -563,13 +563,13 @@ class Scheduler:
         if (interval := self._breaker.trial_due(self._step.now)) is None:
             return
         self._send()
-        later = "further ones only on command" if math.isinf(interval) else f"the next one in {interval:g} s"
         workers = [worker for worker in self.workers if worker.ready and worker.chunks]
         if workers:
             self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
             self._tried += 1
             self._awaits_trial = True
-        self._step.tell("INFO", f"one item is tried; {later}")
+            # The time of the next trial follows with the error of this one.
+            self._step.tell("INFO", f"one item is tried{'; further ones only on command' * math.isinf(interval)}")
 
     def _advance(self) -> None:
         """Send chunks, request chunks from the input, and end the run if nothing is left. Called after every event."""

@@ -218,6 +218,7 @@ class Reporter:
                 Counter(chunk.number for chunk, _, slot in running if slot.held_by),
                 self._waits,
                 self._queue.over_budget(),
+                self._queue.delayed,
             )
         )
 

@@ -732,7 +732,7 @@ class WorkQueue:
 
         def wait(number: int, host: str, seconds: float, *, over_budget: bool = False) -> None:
             known = found.get(number)
-            if known is None or seconds < known.seconds:
+            if known is None or (seconds < known.seconds and not known.over_budget):
                 found[number] = ChunkWait(host, max(seconds, 0.0), over_budget)
 
         with self._changed:
@@ -767,6 +767,11 @@ class WorkQueue:
         """Return the blocks of slices that are being executed, whose ended items can be reported already."""
         with self._changed:
             return [slot.block for slot in self._busy]
+
+    @property
+    def delayed(self) -> int:
+        """The number of items that wait for their next attempt."""
+        return len(self._delayed)
 
     @property
     def busy(self) -> int:

@@ -242,6 +242,10 @@ def database_details(
     now = time.time() if now is None else now
     if found.error:
         lines = wrapped(found.error, width)
+        if run := found.newest:
+            record = run.summary.record
+            text = f"run {record.run_id} of {own(record.job, 40)}: {run.state}, {share(run)} done"
+            lines += [*_gap(height), *wrapped(" · ".join([text, *counts(run)]), width)]
         return [*lines, *_gap(height), *wrapped("It can be queried meanwhile.", width)] if found.in_use else lines
     head = f"{size(found.nbytes)} · {plural(found.rows, 'row')} · written {ago(now - found.last_seen)}"
     lines = [*_lines(((head, "text"),)), *_gap(height), *_lines(heading("tables", width))]

@@ -14,11 +14,13 @@ from tui_runner.errors import UserError
 from tui_runner.jobs.loading import sample_jobs
 from tui_runner.jobs.origin import job_origin
 from tui_runner.jobs.parameters import docstring_args
+from tui_runner.store.access import ConsoleCursor, open_access
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import ResultTable, RunCurves, result_tables, run_curves
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
+from tui_runner.store.remote.client import RemoteLimits
 from tui_runner.system.files import TooLarge, read_regular, with_short_home
 
 _LARGEST = 1 << 20
@@ -32,6 +34,8 @@ _CURVES = 5
 """Most runs of a database whose throughput is read, the newest first. Older runs have no curve."""
 CURVE_PARTS = 36
 """Values in the throughput curve of a run: as many cells as the text beside the list has for it at 100 columns."""
+_OWNER = RemoteLimits(greeting=1.0, silence=1.0)
+"""Limits for a process that has a database open. They are short, because the list waits for its answer."""
 _OURS = "tui_runner"
 HERE = "in this folder"
 """Group of the jobs in the launcher's folder."""
@@ -120,6 +124,7 @@ class FoundRun:
         curves: the throughput of the run; empty without samples, and for all but the newest runs.
         last_seen: seconds since the epoch. For the newest run, it is the last write to the file of the database. For
             others, it is the end of the run; if the end is unknown, the start.
+        goes_on: True if another process executes the run.
     """
 
     database: Path
@@ -127,11 +132,12 @@ class FoundRun:
     job: str = ""
     curves: RunCurves = field(default_factory=RunCurves)
     last_seen: float = 0.0
+    goes_on: bool = False
 
     @property
     def state(self) -> str:
-        """State in which the run ended. Its database could be opened, so no process runs it now."""
-        return recorded_state(self.summary.record.state, goes_on=False)
+        """State of the run, or "interrupted" if it was not ended and no process executes it."""
+        return recorded_state(self.summary.record.state, goes_on=self.goes_on)
 
     @property
     def unfinished(self) -> bool:
@@ -154,6 +160,7 @@ class FoundDatabase:
         tables: the tables with results.
         error: reason for which the launcher cannot open the file; empty if it can.
         in_use: True if a tui-runner process has the database open.
+        newest: the newest run of a database that is `in_use`, whose `runs` are not read; None if it cannot be read.
         last_seen: time of the last write to the file, in seconds since the epoch; 0 with an `error`.
         nbytes: size of the file; 0 with an `error`.
     """
@@ -163,6 +170,7 @@ class FoundDatabase:
     tables: tuple[ResultTable, ...] = ()
     error: str = ""
     in_use: bool = False
+    newest: FoundRun | None = None
     last_seen: float = 0.0
     nbytes: int = 0
 
@@ -186,6 +194,10 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
     """Return the jobs and plain functions in `folder`, the jobs in its `sample_jobs`, the bundled jobs, and `recent`.
 
     A job that belongs to several of these groups is returned once. Jobs of `recent` whose file is gone are left out.
+
+    Args:
+        folder: folder of which at most `_FILES` Python files are searched.
+        recent: jobs of any folder, as `FILE:FUNCTION`.
     """
     found: list[FoundJob] = []
     for group, place in ((HERE, folder), (SAMPLES_HERE, folder / "sample_jobs")):
@@ -383,8 +395,11 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
                     run.record.run_id: run_curves(cursor, run.record.run_id, CURVE_PARTS) for run in runs[:_CURVES]
                 }
             seen = path.stat()
+        except DatabaseInUse as error:
+            found.append(FoundDatabase(path, error=error.what, in_use=True, newest=_newest_of_owner(path)))
+            continue
         except UserError as error:
-            found.append(FoundDatabase(path, error=error.what, in_use=isinstance(error, DatabaseInUse)))
+            found.append(FoundDatabase(path, error=error.what))
             continue
         if runs:
             every = tuple(
@@ -405,6 +420,17 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
             )
             found.append(FoundDatabase(path, every, tables, last_seen=seen.st_mtime, nbytes=seen.st_size))
     return found
+
+
+def _newest_of_owner(path: Path) -> FoundRun | None:
+    """Return the newest run of a database, read through the process that has the database open; None if that fails."""
+    try:
+        with open_access(path, patience=0.0, limits=_OWNER) as access, access.console() as console, readable(path):
+            runs = Ledger(ConsoleCursor(console)).runs()
+    except UserError:  # the process has just ended, or hangs; the list then shows only that the database is in use
+        return None
+    goes_on = bool(runs) and runs[0].record.run_id == access.run
+    return FoundRun(path, runs[0], runs[0].record.job_path, goes_on=goes_on) if runs else None
 
 
 def _place(record: RunRecord, database: Path, folder: Path) -> str:

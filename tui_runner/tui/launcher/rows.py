@@ -301,14 +301,23 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
 def _database(found: FoundDatabase, now: float) -> Line:
     name = own(found.path.name, 60)
     if found.error:
-        marked = (name, "running") if found.in_use else (f"⚠ {name}", "bad")
-        return (marked, (f"  {own(found.error)}", "muted"))
+        if not found.in_use:
+            return ((f"⚠ {name}", "bad"), (f"  {own(found.error)}", "muted"))
+        return ((name, "running"), *_of_newest(found), (f"  {own(found.error)}", "muted"))
     failed: list[Span] = []
     if (run := found.to_retry) is not None and run is found.runs[0]:
         failed = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
     figures = f" {size(found.nbytes):>7}  {short_plural(found.rows, 'row'):>9}"
     seen = f"  {ago(now - found.last_seen)}"
     return ((column(name, max(_NAMES, cell_len(name))), "text"), (figures, "muted"), *failed, (seen, "muted"))
+
+
+def _of_newest(found: FoundDatabase) -> list[Span]:
+    """Return the state, share and failed items of the newest run of a database that another process has open."""
+    if (run := found.newest) is None:
+        return []
+    failed: list[Span] = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
+    return [(f"  {run.state}  {share(run)}", "text"), *failed]
 
 
 def heading(text: str, width: int) -> Line:

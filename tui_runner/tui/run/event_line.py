@@ -253,9 +253,15 @@ def _notices(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
         notices.append((paused, f"you have paused {hosts[0]}{more}: {keys.resume} resumes", paused_role))
     if held := _held(snapshot):
         notices.append((WARNING, f"{held}; {keys.screen} shows the hosts" if keys.screen else held, "warn"))
-    if (late := snapshot.retries_over_budget) and snapshot.state is RunState.RUNNING:
-        held_back = f"the retry budget holds back {short_plural(late, 'due attempt')}, because many items fail"
-        notices.append((WARNING, f"{held_back}; retry_budget of @job sets it", "warn"))
+    if snapshot.state is RunState.RUNNING:
+        if late := snapshot.retries_over_budget:
+            held_back = f"the retry budget holds back {short_plural(late, 'due attempt')}, because many items fail"
+            notices.append((WARNING, f"{held_back}; retry_budget of @job sets it", "warn"))
+        elif snapshot.delayed and not snapshot.in_flight:
+            wait = (
+                "1 item waits for its" if snapshot.delayed == 1 else f"{count(snapshot.delayed)} items wait for their"
+            )
+            notices.append((glyph, f"{wait} next attempt, and no other is executed", "muted"))
     notices += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)

@@ -315,7 +315,7 @@ class Figures(SnapshotWidget):
         """Return one line of figures, and if `height` is 2 or more, another with the estimate and more figures."""
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
-        gap = _GAP if width >= _WIDE else _TIGHT
+        gap = _GAP if width >= _WIDE and sum(each.cells + len(_GAP) for each in every) < width else _TIGHT
         if width >= _WIDE:
             labelled = [replace(each, label=each.wide or each.label) for each in every]
             every = labelled if sum(each.cells + len(gap) for each in labelled) < width else every

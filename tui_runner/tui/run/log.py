@@ -24,7 +24,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import RunState
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import NONE, ZONE, clock, dated
+from tui_runner.text.numbers import NONE, ZONE, clock, dated, plural
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -485,7 +485,7 @@ class Log(RunScreen):
         elif len(self._recent) < total:
             lines = f"last {len(self._recent):,} of {total:,} lines"
         else:
-            lines = f"{total:,} lines"
+            lines = plural(total, "line")
         title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))
         if wide:
             name = f" log of {own(snapshot.job, 40)}  "
@@ -505,7 +505,7 @@ class Log(RunScreen):
         if width >= _WIDE and (line.at or line.chunk is not None):
             value = _value_room(width)
             spans.append((column("" if line.chunk is None else str(line.chunk), _CHUNK, right=True) + " ", "muted"))
-            spans.append((column("" if line.item is None else own(_value(line), value + 1), value) + "  ", "accent"))
+            spans.append((column(_value_in(line, value), value) + "  ", "accent"))
         text = own(line.text)
         found = text.lower().find(self._wanted.lower()) if self._wanted else -1
         if found < 0:
@@ -523,6 +523,17 @@ def _value_room(width: int) -> int:
 
 def _value(line: LogLine) -> str:
     return line.value or str(line.item)
+
+
+def _value_in(line: LogLine, room: int) -> str:
+    """Return the value of a line's item for `room` cells; empty for a line without item.
+
+    Paths and URLs lose their beginning if they are too long, because most items of a run begin alike.
+    """
+    if line.item is None:
+        return ""
+    text = own(_value(line), 500)
+    return end_of(text, room) if "/" in text else text
 
 
 def _named(line: LogLine) -> str:
