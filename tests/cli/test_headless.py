@@ -15,8 +15,9 @@ from support.told_run import ToldRun, picture
 from tui_runner.cli.headless import Headless
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.overwritten_line import Lines
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import RunEvent, Snapshot
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import DatabaseError
 
 FINISHED = picture(state=RunState.FINISHED, items_done=100)
@@ -89,10 +90,10 @@ class TestOnATerminal:
                 return 2
 
         _, told = watch(
-            ToldRun(picture(), picture(job="字" * 30, state=RunState.PAUSED), FINISHED), live=True, out=Terminal()
+            ToldRun(picture(), picture(reason="字" * 30, state=RunState.PAUSED), FINISHED), live=True, out=Terminal()
         )
         line = told.split("\r")[1].removesuffix("\x1b[K")
-        assert line == "字" * 9 + "…"  # each takes two columns, and the twentieth column stays free
+        assert line == "paused: 字字字字字…"  # each takes two columns, and the twentieth column stays free
 
     def test_a_fault_takes_the_line_away(self) -> None:
         out = io.StringIO()
@@ -133,6 +134,20 @@ class TestNews:
             "info: two",
             "info: three",
         ]
+
+    def test_a_wait_of_all_items_for_a_host_is_told_once_in_thirty_seconds(self) -> None:
+        wait = Wait(WaitCause.HOST, "127.0.0.1", 20, 43_421)
+        held = ChunkViews.of([ChunkView(0, ChunkState.WAITING, 0, 500, started_at=1.0, wait=wait)])
+        for live in (True, False):
+            _, told = watch(ToldRun(picture(), *[picture(chunks=held)] * 35, FINISHED), live=live)
+            assert told.count("info: all items wait for 127.0.0.1 until 12:03:41 UTC\n") == 2
+        assert "all items wait" not in watch(ToldRun(*[picture(chunks=held)] * 9, FINISHED), quiet=True)[1]
+
+    @pytest.mark.parametrize(("in_flight", "told"), [(0, "the run stops"), (4, "items in flight have 10 s to finish")])
+    def test_a_stop_gives_time_only_to_items_in_flight(self, in_flight: int, told: str) -> None:
+        run = ToldRun(*[picture(in_flight=in_flight)] * 9, STOPPED)
+        run.meanwhile = lambda look: os.kill(os.getpid(), signal.SIGINT) if look == 2 else None
+        assert f"\n{told}; Ctrl-C again ends the run at once\n" in f"\n{watch(run)[1]}"
 
     def test_hostile_text_is_shown_as_marks(self) -> None:
         news = (RunEvent(1.0, "ERROR", "a\x1b]52;c;eA==\x07b\nc"),)

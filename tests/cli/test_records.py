@@ -129,7 +129,23 @@ def test_settings_of_the_screens_are_listed_wherever_they_come_from(
     out = io.StringIO()
     print_settings(None, tmp_path, {}, out, as_json=False)
     lines = [line.split() for line in out.getvalue().splitlines()]
-    assert ["keys.map", "f8,z", *place.split()] in lines and lines[-1][0] == "keys" and lines[-1][-1] == "default"
+    assert ["keys.map", "f8,z", "pyproject.toml"] in lines and lines[-1][0] == "keys" and lines[-1][-1] == "default"
+
+
+def test_settings_fit_into_eighty_columns_with_their_origins(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 60)
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text("[tool.tui-runner]\nretry_budget = '30%'\nretries = 9\n")
+    (folder / "j.py").write_text("from tui_runner import job\n@job(threads=3, timeout=7)\ndef f(n): ...\n")
+    environ = {"TUI_RUNNER_DELAY": "4", "TUI_RUNNER_MAX_INPUT_BYTES": "100MB", "TUI_RUNNER_ITEM_TEXT": "false"}
+    environ |= {"TUI_RUNNER_RATE": "5", "TUI_RUNNER_GRACE": "4", "TUI_RUNNER_PER_HOST": "4"}
+    out = io.StringIO()
+    print_settings(str(folder / "j.py"), folder, environ, out, as_json=False)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    origins = {line.split()[0]: line.split()[-1] for line in lines}
+    assert (origins["threads"], origins["rate"], origins["workers"]) == ("@job", "$TUI_RUNNER_RATE", "default")
+    assert origins["retries"] == "pyproject.toml" and "f.duckdb " in lines[0]
 
 
 def test_every_number_among_the_settings_has_its_unit(tmp_path: Path) -> None:

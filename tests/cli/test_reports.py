@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -18,6 +19,7 @@ from tui_runner.cli.query import run_query
 from tui_runner.cli.reports import print_errors, print_runs
 from tui_runner.errors import UserError
 from tui_runner.store.database import Database
+from tui_runner.text.safe_text import display_width
 
 JOB = """
     from tui_runner import job
@@ -78,6 +80,36 @@ def test_runs_are_listed_and_none_is_called_running_that_is_not(database: Path) 
     ]
     assert [*second[:4], *second[7:]] == ["2", "mixed", "mixed", "interrupted", "0", "unknown", "0", "0", "0"]
     assert [*first[:4], *first[7:]] == ["1", "mixed", "mixed", "finished", "2", "3", "1", "0", "2"]
+
+
+class NarrowTerminal(io.StringIO):
+    """A terminal of 80 columns: the number that is taken if a stream has no descriptor."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_runs_fit_into_the_columns_of_a_terminal(database: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(database, tmp_path / "x.duckdb")
+    out = NarrowTerminal()
+    assert print_runs(Path(copy), out) == 0
+    heads, second, first = (line.split() for line in out.getvalue().splitlines())
+    # The table is called like the job, and nothing was cancelled.
+    assert heads == ["run", "job", "state", "begun", "UTC", "active", "done", "of", "failed", "rows"]
+    assert re.fullmatch(r"\d\d-\d\d \d\d:\d\d", " ".join(first[3:5]))
+    assert [second[2], second[7], *first[6:]] == ["interrupted", "–", "2", "3", "1", "2"]
+    with duckdb.connect(str(copy)) as ledger:
+        long = {"job": "a_job_with_quite_a_long_name_字字", "table_name": "another_name"}
+        ledger.execute("UPDATE runner.runs SET job = $job, table_name = $table_name, items_total = 1234567", long)
+        ledger.execute("UPDATE runner.items SET state = 'cancelled' WHERE state = 'failed'")
+    out = NarrowTerminal()
+    print_runs(Path(copy), out)
+    lines = out.getvalue().splitlines()
+    assert max(map(display_width, lines)) <= 80 and "cancelled" in lines[0] and "1.2 M" in lines[1]
+    assert re.search(r" a_job_w\S*…  another_?\S*…? ", lines[1])
+    whole = io.StringIO()  # a pipe gets everything
+    print_runs(Path(copy), whole)
+    assert "a_job_with_quite_a_long_name_字字  another_name" in whole.getvalue()
 
 
 def test_a_database_without_runs_says_how_to_begin(tmp_path: Path) -> None:

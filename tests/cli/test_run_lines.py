@@ -10,8 +10,9 @@ from support.told_run import picture
 
 from tui_runner.cli.overwritten_line import cut_to
 from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path, wrapped
-from tui_runner.engine.progress.snapshot import ErrorGroup
-from tui_runner.engine.states import RunState
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
+from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup
 from tui_runner.text.numbers import short_plural
 
@@ -202,9 +203,54 @@ def test_why_a_run_waits_goes_before_the_bar() -> None:
     assert "paused: disk full" in live_line(paused, 100)
 
 
-def test_the_time_of_the_next_try_is_on_the_overwritten_line_of_a_narrow_terminal() -> None:
-    outage = {"state": RunState.PAUSED, "in_outage": True, "trial_seconds": 8.0, "reason": "50 of the last 50 " * 9}
-    assert "paused; next try in 00:08: 50 of" in live_line(picture(**outage), 79)
+OUTAGE = {
+    "state": RunState.PAUSED, "in_outage": True, "trial_seconds": 2.0, "items_total": 20_000, "items_done": 12_345,
+    "reason": "54 of the last 60 attempts failed (OSError: refused): one item is tried again every 2 s",
+    "items_failed": 1_204, "app_rss": 281_000_000, "job": "a_job_with_a_long_name",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [39, 59, 79, 119, 199])
+def test_the_line_of_an_outage_keeps_the_countdown_and_the_reason(width: int) -> None:
+    line = live_line(picture(**OUTAGE), width)
+    assert len(line) <= width and "paused; next try in 2 s · 54 of the" in line
+    assert (" 67.7 %" in line) is (width >= 59)
+    assert ("13,549/20,000" in line) is (width >= 79)
+    assert ("failed  paused" in line) is ("281 MB" in line) is ("run 3" in line) is (width >= 199)
+    minutes = live_line(picture(**OUTAGE | {"trial_seconds": 125.0}), width)
+    assert "paused; next try in 02:05 · 54" in minutes and "next try in 02:05 · 54" in progress_line(
+        picture(**OUTAGE | {"trial_seconds": 125.0})
+    )
+
+
+def waiting_for(host: str) -> dict[str, object]:
+    wait = Wait(WaitCause.HOST, host, 20, 43_421)
+    held = ChunkView(0, ChunkState.WAITING, 0, 400, started_at=1.0, wait=wait)
+    refusing = HostView(host, waiting=400, refused=3, statuses=((429, 3),), cooldown_until=20.0)
+    return {
+        "items_total": 400, "items_done": 0, "items_per_second": 0.0, "in_flight": 0, "app_rss": 281_000_000,
+        "chunks": ChunkViews.of((held,)), "hosts": (refusing,),
+    }  # fmt: skip
+
+
+def test_the_line_of_a_run_that_waits_for_a_host_says_for_which_and_until_when() -> None:
+    why = "waits for 127.0.0.1 (429) until 12:03:41 UTC"
+    waiting = picture(**waiting_for("127.0.0.1"))
+    assert live_line(waiting, 59) == f"  0.0 %  {why}"
+    assert live_line(waiting, 79) == f"books run 3    0.0 %  0/400  {why}"
+    assert live_line(waiting, 119).endswith(f"  0/400  {why}  281 MB") and "───" in live_line(waiting, 119)
+    assert progress_line(waiting).endswith("  281 MB  all items wait for 127.0.0.1 (429) until 12:03:41 UTC")
+    # A long name is cut, the time is not, and a number of items is not needed.
+    long = live_line(picture(**waiting_for("shop\x1b[2J." + "a" * 80)), 59)
+    assert len(long) <= 59 and "waits for shop␛[2J.a" in long and long.endswith("… (429) until 12:03:41 UTC")
+    assert live_line(picture(**waiting_for("127.0.0.1") | {"items_total": None}), 79).endswith(
+        f"0 items  {why}  281 MB"
+    )
+
+
+def test_the_seconds_of_a_stop_are_counted_down() -> None:
+    draining = picture(state=RunState.DRAINING, drain_seconds=8.0, reason="stopped on request")
+    assert "draining, 8 s left · stopped on request" in live_line(draining, 79)
 
 
 def test_closing_lines_count_errors_as_the_ledger_does() -> None:

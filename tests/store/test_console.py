@@ -371,12 +371,29 @@ def test_write_mode_never_reaches_the_ledger(console: Console, database: Databas
         "CHECKPOINT",
         "EXPORT DATABASE 'x'",
         "CREATE INDEX i ON books (id)",
+        "CREATE/*TABLE*/INDEX i ON books (id)",
     ],
 )
 def test_write_mode_is_for_data_only(console: Console, statement: str) -> None:
     console.write = True
     with pytest.raises(UserError, match="cannot be run here"):
         console.query(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE/*x*/TABLE new(i INT)",
+        "CREATE--x\nTABLE new(i INT)",
+        'CREATE TABLE"new"(i INT)',
+        "/* ä */ create or replace table new(i INT)",
+    ],
+)
+def test_write_mode_creates_a_table_whatever_separates_the_words(console: Console, statement: str) -> None:
+    console.write = True
+    console.query(statement).close()
+    with console.query("FROM new") as result:
+        assert result.read_all().column_names == ["i"]
 
 
 def test_there_is_no_write_mode_beside_a_run(console: Console, database: Database) -> None:

@@ -279,16 +279,17 @@ def test_a_group_names_the_other_error_with_which_its_items_failed(cursor: duckd
     groups = {group.type: group for group in failure_groups(cursor, 1)}
     assert (groups["WorkerKilled"].attempts, groups["WorkerKilled"].items_failed) == (3, 0)
     assert (
-        groups["WorkerKilled"].outcome == "1 later succeeded; the item of the others failed with: Timeout: took longer"
+        groups["WorkerKilled"].outcome
+        == "1 attempt later succeeded; the item of the others failed with: Timeout: took longer"
     )
     assert groups["Odd"].outcome == "no item failed, all later succeeded" and not groups["Odd"].other_failure
     add_errors(cursor, f"VALUES (1, 4, 1, 1, {killed.format(3)})")
     last = "'Lost', 'a\nb', '', '2026-01-01 11:00:00+00', true, 'a', NULL"
     add_errors(cursor, f"VALUES (1, 4, 1, 2, {last})")
     (group,) = (group for group in failure_groups(cursor, 1) if group.type == "WorkerKilled")
-    assert group.other_failure == "1 later succeeded; 2 items failed with other errors, such as: Lost: a"
+    assert group.other_failure == "1 attempt later succeeded; 2 items failed with other errors, such as: Lost: a"
 
 
 def test_an_outcome_is_told_in_fewer_words_where_it_is_narrow() -> None:
-    assert brief("  (+2 attempts that later succeeded)") == "  (+2 later succeeded)"
-    assert brief("no item failed, 1 attempt that later succeeded") == "no item failed, 1 later succeeded"
+    assert brief("  (+2 attempts that later succeeded)") == "  (+2 attempts later succeeded)"
+    assert brief("no item failed, 1 attempt that later succeeded") == "no item failed, 1 attempt later succeeded"

@@ -106,14 +106,17 @@ async def test_the_end_is_told_on_the_screen_that_is_looked_at() -> None:
         assert told.message == "books finished: 99,988 done, 12 failed, in 00:12:41"
 
 
-async def test_the_question_before_a_stop_says_what_finishes_and_in_which_time() -> None:
-    control = FakeRunControl(replace(busy(), grace=30.0, items_held=7))
+@pytest.mark.parametrize(
+    ("in_flight", "begin"), [(64, "64 items in flight have 30 s to finish, then"), (0, "The run stops, then")]
+)
+async def test_the_question_before_a_stop_says_what_finishes_and_in_which_time(in_flight: int, begin: str) -> None:
+    control = FakeRunControl(replace(busy(), grace=30.0, in_flight=in_flight, items_held=7))
     async with driven(RunnerApp(control), size=(120, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("q")
         await settled(pilot)
         shown = " ".join(str(app.screen.query_one("#consequence", Static).render()).split())
-    assert "64 items in flight have 30 s to finish" in shown
+    assert shown.startswith(f"{begin} tui-runner leaves.")
     assert "What has not finished and what waits for its host (7) runs again on resume" in shown
 
 

@@ -132,6 +132,7 @@ def test_a_run_in_which_all_items_wait_for_hosts_says_for_which_and_until_when()
     held = {"in_flight": 0, "items_held": 64, "hosts": (host,), "chunks": ChunkViews.of(waiting)}
     told = " ⚠ all items wait for books.example (429) until 12:03:41 UTC; h shows the hosts"
     assert events(height=3, **held)[0].rstrip() == told
+    assert "⏸ WAITING · next request in 01:26" in header(began_at=43_335.0, at=0.0, **held)
     # One line is enough, although an event is new.
     assert events(80, 1, **held)[0].rstrip() == told
     two = ChunkViews.of((*waiting[:1], held_chunk(1, "books.example", 43_500), held_chunk(2, "a.example", 43_400)))
@@ -428,8 +429,11 @@ def test_a_long_message_in_the_summary_gives_way_to_what_became_of_its_attempts(
     url = "404 Not Found for url 'https://books.example/catalogue/page-38007.html'"
     groups = [Failures("ConnectionError", url, 5, 56, 51)]
     lines = [line for _, line in summary(replace(busy(), state=RunState.FINISHED), 80, groups)]
-    line = next(line for line in text(lines) if "ConnectionError" in line)
-    assert line.endswith("… (+51 later succeeded)") and len(line) <= 80 and "404 Not Found" in line
+    place, line = next((place, line) for place, line in enumerate(text(lines)) if "ConnectionError" in line)
+    assert "404 Not Found" in line and text(lines)[place + 1].strip() == "(+51 attempts later succeeded)"
+    wide = text([line for _, line in summary(replace(busy(), state=RunState.FINISHED), 100, groups)])
+    line = next(line for line in wide if "ConnectionError" in line)
+    assert line.endswith("… (+51 attempts later succeeded)") and len(line) <= 100 and "404 Not Found" in line
 
 
 def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_first() -> None:

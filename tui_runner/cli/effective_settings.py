@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TextIO
 
+from tui_runner.cli.progress_lines import shown_path
 from tui_runner.errors import EXIT_OK, ExitCode
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
@@ -39,6 +40,26 @@ _UNITS = {
     "item_text": "the ledger has the text of each item",
 }
 """Units of the settings that are numbers or shares."""
+_SHORT_UNITS = {
+    "open_chunks": "chunks at once",
+    "threads": "items at once",
+    "retries": "after a failed attempt",
+    "retry_budget": "of items that failed",
+    "timeout": "seconds for an attempt",
+    "rate": "items started a second",
+    "per_host": "requests at once",
+    "delay": "seconds, for each host",
+    "max_failures": "items, or a share",
+    "grace": "seconds at a stop",
+    "item_text": "in the ledger",
+    "notify": "bell at the end",
+}
+"""Units as text, so short that a line with its origin fits into 80 columns."""
+_VARIABLE, _JOB_NAME = "environment variable ", "name of the job"
+"""Beginnings of the origins of values."""
+_LONGEST_UNIT = 23
+_LONGEST_VALUE = 16
+"""Most characters of the columns of units and values. A longer text moves only the rest of its own line."""
 
 
 def print_settings(
@@ -71,29 +92,47 @@ def print_settings(
             "origin": _origin(each.name, declared, config, environ),
         }
         if each.name == "table" and loaded is not None and row["value"] is None:
-            row |= {"value": loaded.name, "origin": "name of the job"}
+            row |= {"value": loaded.name, "origin": _JOB_NAME}
         rows.append(row)
     rows += _screen_settings(folder, environ, as_json=as_json)
     if as_json:
         out.writelines(json.dumps(row) + "\n" for row in rows)
         return EXIT_OK
-    shown = [
-        (str(row["setting"]), _shown(str(row["setting"]), row["value"]), str(row["unit"]), str(row["origin"]))
-        for row in rows
-    ]
-    # A path is often longer than all other values; what follows it is not moved for that.
-    widths = [max(len(row[place]) for row in shown if row[0] != "database") for place in (0, 1, 2)]
+    shown = [_texts(row, folder) for row in rows]
+    name_width = max(len(name) for name, *_ in shown)
+    value_width = min(max(len(value) for _, value, *_ in shown), _LONGEST_VALUE)
+    unit_width = min(max(len(unit) for *_, unit, _ in shown), _LONGEST_UNIT)
     for name, value, unit, origin in shown:
-        out.write(
-            f"{name:<{widths[0]}}  {value:<{widths[1]}}  {safe_text(unit):<{widths[2]}}  {safe_text(origin)}\n"
-            if name != "database"
-            else f"{name:<{widths[0]}}  {value}  {safe_text(origin)}\n"
-        )
+        if len(value) > value_width and not unit:
+            line = f"{name:<{name_width}}  {value:<{value_width + 2 + unit_width}}  {origin}"
+        else:
+            line = f"{name:<{name_width}}  {value:<{value_width}}  {unit:<{unit_width}}  {origin}"
+        out.write(line + "\n")
     return EXIT_OK
 
 
+def _texts(row: Mapping[str, object], folder: Path) -> tuple[str, str, str, str]:
+    """Return the name, value, unit and origin of a setting as short texts; JSON has them in full."""
+    name, value, origin = str(row["setting"]), row["value"], str(row["origin"])
+    if name == "database":
+        value = shown_path(Path(str(value)), folder.absolute())
+    unit = str(row["unit"])
+    return name, _shown(name, value), safe_text(_SHORT_UNITS.get(name, unit) if unit else ""), _short_origin(origin)
+
+
+def _short_origin(origin: str) -> str:
+    """Return an origin in a few words: `$TUI_RUNNER_THREADS`, `@job`, or the name of a file without its folder."""
+    if origin.startswith(_VARIABLE):
+        return f"${origin.removeprefix(_VARIABLE)}"
+    if origin.startswith("@job("):
+        return "@job"
+    if origin.startswith(_JOB_NAME):
+        return _JOB_NAME
+    return safe_text(Path(origin.partition(" [")[0]).name)
+
+
 def _database(job: Job, folder: Path) -> dict[str, object]:
-    where = "name of the job, in the current folder; --db FILE names another"
+    where = f"{_JOB_NAME}, in the current folder; --db FILE names another"
     return {"setting": "database", "value": str(folder / f"{job.name}.duckdb"), "unit": "", "origin": where}
 
 
@@ -106,7 +145,7 @@ def _screen_settings(folder: Path, environ: Mapping[str, str], *, as_json: bool)
     variable = f"{ENVIRONMENT_PREFIX}THEME"
     theme, origin = preferences.theme, preferences.theme_from.removesuffix(" theme") or "default"
     if environ.get(variable):
-        theme, origin = environ[variable], f"environment variable {variable}"
+        theme, origin = environ[variable], f"{_VARIABLE}{variable}"
     used = themes.preferred(theme)
     note = "" if theme in (None, used) else f"because there is no theme {theme!r}"
     keys, _ = resolve_keys(preferences.keymap)
@@ -127,7 +166,7 @@ def _screen_settings(folder: Path, environ: Mapping[str, str], *, as_json: bool)
         rows.append({"setting": f"keys.{action}", "value": ",".join(keys[action]), "unit": "", "origin": origin})
     if not as_json:
         rest = len(keys) - len(changed)
-        rows.append({"setting": "keys", "value": f"{rest} as in the help", "unit": "", "origin": "default"})
+        rows.append({"setting": "keys", "value": rest, "unit": "as in the help", "origin": "default"})
     return rows
 
 
@@ -145,7 +184,7 @@ def _origin(name: str, declared: Mapping[str, object], config: Mapping[str, obje
     """Return the place that determines the value of a setting: the one with the highest priority."""
     variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
     if environ.get(variable, "").strip():
-        return f"environment variable {variable}"
+        return f"{_VARIABLE}{variable}"
     if name in {key.replace("-", "_") for key in config}:
         return str(getattr(config, "where", "configuration"))
     return f"@job({name}=…)" if name in declared else "default"

@@ -20,6 +20,7 @@ from tui_runner.cli.progress_lines import closing_lines, live_line, progress_lin
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
+from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.states import RunState
@@ -80,6 +81,7 @@ class Headless:
         self._clock = clock
         self._began = clock()
         self._next_line = self._began + _FIRST_LINE_SECONDS
+        self._next_wait = self._began
         self._newest_event_at = -1.0
         self._stopping = False
         self._interrupts = 0
@@ -169,9 +171,14 @@ class Headless:
         self._say_new_events(snapshot, lines)
         if lines.quiet:
             return
+        if now >= self._next_wait and (wait := host_wait(snapshot)):
+            # Hosts with short waits are told once in `_LINE_SECONDS`; the progress line names each wait.
+            self._next_wait = now + _LINE_SECONDS
+            lines.say(f"info: {wait.text()}")
         if self._interrupts and not self._stopping:
             self._stopping = True
-            lines.say(f"items in flight have {self._grace:g} s to finish; Ctrl-C again ends the run at once")
+            doing = f"items in flight have {self._grace:g} s to finish" if snapshot.in_flight else "the run stops"
+            lines.say(f"{doing}; Ctrl-C again ends the run at once")
         if lines.live:
             lines.overwrite(live_line(snapshot, lines.width))
         elif now >= self._next_line and self._is_news(snapshot, now):

@@ -12,6 +12,7 @@ import duckdb
 
 from tui_runner.cli.overwritten_line import cut_to
 from tui_runner.engine.control import RunControl
+from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
@@ -20,7 +21,7 @@ from tui_runner.store.records import RUN_COLUMN
 from tui_runner.store.sql import quote
 from tui_runner.text.describe import first_line
 from tui_runner.text.messages import resume_command, retry_command
-from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, short_plural, size, time_left
+from tui_runner.text.numbers import count, countdown, duration, more_kinds, plural, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
@@ -60,11 +61,9 @@ def progress_line(snapshot: Snapshot) -> str:
     if snapshot.is_writing:
         parts.append(f"writing {size(snapshot.buffered_bytes)}")
     elif snapshot.state is not RunState.RUNNING:
-        why = f": {safe_text(snapshot.reason)}" if snapshot.reason else ""
-        trial = snapshot.trial_seconds
-        when = "" if trial is None else f"; next try in {duration(trial, short=True)}"
-        # The reason is last, because a narrow terminal cuts the end of the line.
-        parts.append(f"{snapshot.state.value}{when}{why}")
+        parts.append(_state_and_reason(snapshot))
+    elif wait := host_wait(snapshot):
+        parts.append(wait.text())
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
     elif snapshot.eta_seconds is not None:
@@ -72,27 +71,47 @@ def progress_line(snapshot: Snapshot) -> str:
     return "  ".join(parts)
 
 
+def _state_and_reason(snapshot: Snapshot) -> str:
+    """Return the state of a run, the countdown if there is one, and the reason, which may be cut at its end."""
+    if snapshot.trial_seconds is not None:
+        when = f"; next try in {countdown(snapshot.trial_seconds)}"
+    elif snapshot.state is RunState.DRAINING and snapshot.drain_seconds is not None:
+        when = f", {countdown(snapshot.drain_seconds)} left"
+    else:
+        when = ""
+    # After a countdown, a colon would look like a part of a time of day.
+    why = f"{' · ' if when else ': '}{safe_text(snapshot.reason)}" if snapshot.reason else ""
+    return f"{snapshot.state.value}{when}{why}"
+
+
 _BAR_LEAST, _BAR_MOST = 8, 30
 """Smallest and largest width of the progress bar, in cells. A cell of a smaller bar would stand for more than an eighth
 of the run. A larger bar would say no more than the percentage beside it."""
 
 
+_REASON_LEAST = 48
+"""Columns that the state, the countdown and the reason keep on a narrow line, before the share and the counts get any:
+a countdown, and half a sentence of the reason."""
+_SHARE = 9
+"""Columns of the share, `  0.0 %`, and of the blanks after it."""
+_Part = tuple[str, int]
+"""A part of a line, and its rank. The part with the highest rank is omitted first."""
+
+
 def live_line(snapshot: Snapshot, width: int) -> str:
     """Return the progress of a run in at most `width` columns. The least important parts are omitted first.
 
-    The progress bar fills the remaining columns. If the run is not running, the reason is most important, and without a
-    number of items there is no bar. In both cases the line is `progress_line`, cut to the width.
+    If the run waits, the reason is most important, and it is cut only after all parts but the share and the counts have
+    been omitted. The progress bar fills the remaining columns; it needs a number of items.
     """
+    wait = host_wait(snapshot)
+    if wait is not None or (snapshot.state is not RunState.RUNNING and not snapshot.is_writing):
+        reason = _state_and_reason(snapshot) if wait is None else wait.brief(width - _SHARE)
+        return _waiting_line(snapshot, reason, width)
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
         return cut_to(progress_line(snapshot), width)
-    share = snapshot.items_finished / total
-    # Each text with its rank. The text with the highest rank is omitted first.
-    parts = [
-        (f"{safe_text(snapshot.job, limit=20)} run {snapshot.run_id}", 4),
-        (f"{int(share * 1000) / 10:5.1f} %", 0),
-        (f"{snapshot.items_finished:,}/{total:,}", 2),
-    ]
+    parts = _progress_parts(snapshot)
     if snapshot.has_rates:
         parts.append((f"{rate(snapshot.items_per_second)}/s", 5))
     if snapshot.items_failed:
@@ -107,20 +126,59 @@ def live_line(snapshot: Snapshot, width: int) -> str:
         parts.append((f"ETA {time_left(*snapshot.eta_seconds)}", 1))
     if memory := snapshot.app_rss + snapshot.workers_rss:
         parts.append((size(memory), 6))
+    kept = _kept(parts, width - _BAR_LEAST - 2)
+    return cut_to("  ".join(_with_bar(parts, kept, snapshot, width)), width)
+
+
+def _waiting_line(snapshot: Snapshot, reason: str, width: int) -> str:
+    """Return the line of a run that waits: the name, the share, the counts, then `reason`, then the memory."""
+    parts = _progress_parts(snapshot)
+    if snapshot.items_failed:
+        parts.append((f"{count(snapshot.items_failed)} failed", 3))
+    # No line is so narrow that the reason is omitted; it is cut below.
+    parts.append((reason, -1))
+    if memory := snapshot.app_rss + snapshot.workers_rss:
+        parts.append((size(memory), 6))
+    kept = _kept(parts, width, least=2)
+    over = _width(parts, kept) - width
+    if over > 0 and display_width(reason) - over < min(_REASON_LEAST, display_width(reason)):
+        kept = _kept(parts, width + max(display_width(reason) - _REASON_LEAST, 0), least=-1)
+    return cut_to("  ".join(_with_bar(parts, kept, snapshot, width)), width)
+
+
+def _progress_parts(snapshot: Snapshot) -> list[_Part]:
+    """Return the name of the run, and the share and the number of its finished items."""
+    name = (f"{safe_text(snapshot.job, limit=20)} run {snapshot.run_id}", 4)
+    if total := snapshot.items_total:
+        # Rounded down, so that a run with an item left is not at 100 %.
+        share = int(1000 * snapshot.items_finished / total) / 10
+        return [name, (f"{share:5.1f} %", 0), (f"{snapshot.items_finished:,}/{total:,}", 2)]
+    known = snapshot.items_known
+    finished = snapshot.items_finished
+    return [name, (short_plural(finished, "item") if known is None else f"{finished:,} of {known:,} known", 2)]
+
+
+def _kept(parts: Sequence[_Part], width: int, *, least: int = 0) -> set[int]:
+    """Return the places of the parts that fit into `width` columns. Parts of a rank up to `least` are always kept."""
     kept = set(range(len(parts)))
     for place in sorted(kept, key=lambda place: -parts[place][1]):
-        if _width(parts, kept) + _BAR_LEAST + 2 <= width:
+        if _width(parts, kept) <= width or parts[place][1] <= least:
             break
         kept.discard(place)
+    return kept
+
+
+def _with_bar(parts: Sequence[_Part], kept: set[int], snapshot: Snapshot, width: int) -> list[str]:
+    """Return the texts of the parts in `kept`, with a bar after the name if there is room for one."""
     texts = [text for place, (text, _) in enumerate(parts) if place in kept]
     cells = min(width - _width(parts, kept) - 2, _BAR_MOST)
-    if cells >= _BAR_LEAST and texts:
-        filled = min(int(share * cells), cells)
+    if cells >= _BAR_LEAST and texts and snapshot.items_total:
+        filled = min(int(snapshot.items_finished / snapshot.items_total * cells), cells)
         texts.insert(1 if 0 in kept else 0, "━" * filled + "─" * (cells - filled))
-    return cut_to("  ".join(texts), width)
+    return texts
 
 
-def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
+def _width(parts: Sequence[_Part], kept: set[int]) -> int:
     return sum(display_width(parts[place][0]) + 2 for place in kept) - 2
 
 

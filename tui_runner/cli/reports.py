@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from tui_runner.cli.overwritten_line import cut_to
 from tui_runner.engine.states import recorded_state
 from tui_runner.errors import EXIT_OK, ExitCode
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
-from tui_runner.store.ledger import Ledger, RunSummary, readable
+from tui_runner.store.ledger import Ledger, RunSummary, Totals, readable
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.lock import LockRecord
 from tui_runner.store.records import RunRecord
 from tui_runner.store.sql import Cursor
+from tui_runner.system.terminal import columns
 from tui_runner.text.describe import first_line, named_item
-from tui_runner.text.numbers import NONE, ZONE, dated, duration, more_kinds, plural
+from tui_runner.text.numbers import NONE, ZONE, count, dated, duration, more_kinds, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
-_HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "active", "done", "of", "failed", "cancelled", "rows")
+_BEGUN = f"begun ({ZONE})"
+_HEADS = ("run", "job", "table", "state", _BEGUN, "active", "done", "of", "failed", "cancelled", "rows")
 _NAME = 100
 """Characters of a name that are printed at most. Real names of functions are shorter."""
 _TRACEBACK = 5_000
 """Characters of a traceback that are printed at most: about sixty lines. That of a deep recursion has thousands."""
 _NUMBERS = frozenset({"run", "active", "done", "of", "failed", "cancelled", "rows"})
 """Columns that are right-aligned."""
+_COUNTS = frozenset({"done", "of", "failed", "cancelled", "rows"})
+_LEAST_NAME = 8
+"""Fewest columns to which names and states are cut on narrow terminals."""
 
 
 def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> ExitCode:
@@ -52,17 +58,59 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> ExitCode:
     if not summaries:
         out.write("no runs in this database; start one with: tui-runner run JOB\n")
         return EXIT_OK
-    lines = [_HEADS, *(_run_cells(summary, owner) for summary in summaries)]
-    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
+    table: list[Sequence[str]] = [_HEADS, *(_run_cells(summary, owner) for summary in summaries)]
+    if out.isatty() and _width(table) > (room := columns(out)):
+        table = _narrow(table, [summary.totals for summary in summaries], room)
+    widths = [max(map(display_width, column)) for column in zip(*table, strict=True)]
+    for line in table:
         cells = (
             " " * (width - display_width(cell)) + cell
             if head in _NUMBERS
             else cell + " " * (width - display_width(cell))
-            for head, cell, width in zip(_HEADS, line, widths, strict=True)
+            for head, cell, width in zip(table[0], line, widths, strict=True)
         )
         out.write("  ".join(cells).rstrip() + "\n")
     return EXIT_OK
+
+
+def _width(table: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(display_width, column)) + 2 for column in zip(*table, strict=True)) - 2
+
+
+def _narrow(table: Sequence[Sequence[str]], totals: Sequence[Totals], room: int) -> list[Sequence[str]]:
+    """Return the runs for `room` columns: columns that say nothing are omitted, and times and counts shortened.
+
+    What is still too long is taken from the names, and then by leaving out the least important columns.
+    """
+    cells = {head: [line[place] for line in table[1:]] for place, head in enumerate(table[0])}
+    if cells["table"] == cells["job"]:
+        del cells["table"]
+    if not any(each.cancelled for each in totals):
+        del cells["cancelled"]
+    for head in _COUNTS & cells.keys():
+        cells[head] = [_short_count(text) for text in cells[head]]
+    # The date without the year, and the time without the seconds: `12-01 15:52`.
+    cells = {
+        f"begun {ZONE}" if head == _BEGUN else head: [text[5:16] or text for text in texts] if head == _BEGUN else texts
+        for head, texts in cells.items()
+    }
+
+    def excess() -> int:
+        return _width([list(cells), *zip(*cells.values(), strict=True)]) - room
+
+    for head in ("table", "job", "state"):
+        if head in cells and (over := excess()) > 0:
+            widest = max(map(display_width, cells[head]))
+            cells[head] = [cut_to(text, max(widest - over, _LEAST_NAME)) for text in cells[head]]
+    for head in ("active", f"begun {ZONE}", "table", "cancelled"):
+        if head in cells and excess() > 0:
+            del cells[head]
+    return [list(cells), *map(list, zip(*cells.values(), strict=True))]
+
+
+def _short_count(text: str) -> str:
+    digits = text.replace(",", "")
+    return count(int(digits)) if digits.isdigit() else NONE
 
 
 @contextmanager

@@ -199,7 +199,8 @@ class CapturedOutput:
             pipe, self._into = os.pipe()
             with contextlib.suppress(OSError, AttributeError):  # the system refuses that size, or is not Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            # The thread reads until the program ends, because a child process may write after `_release`.
+            # The thread reads until the program ends, because a child process may write after `_release`. Nothing ends
+            # the two threads, so they are daemons.
             threading.Thread(target=self._read, args=(pipe,), name="own-output", daemon=True).start()
             # Start the thread now, because `flush_at_exit` needs it, and Python starts no threads while it exits.
             threading.Thread(target=self._flush, args=(self._into,), name="own-output-flush", daemon=True).start()

@@ -192,6 +192,7 @@ class PipedFile:
         self.path = Path(self._folder) / "data"
         os.mkfifo(self.path, 0o600)
         self._error: BaseException | None = None
+        # daemon: opening a pipe blocks until DuckDB opens its other end, which it never does after an error
         self._thread = threading.Thread(
             target=self._write, args=(blocks_of(file) if blocks is None else blocks,), name="input pipe", daemon=True
         )

@@ -205,6 +205,7 @@ class BackgroundReader(ItemReader):
 
     def _ask_for(self, count: int) -> None:
         if self._thread is None:
+            # daemon: it executes the job's iterator, which may block for any time
             self._thread = threading.Thread(target=self._run, name="slow input", daemon=True)
             self._thread.start()
         self._wanted = count - len(self._read)

@@ -79,6 +79,13 @@ def duration(seconds: float, *, short: bool = False) -> str:
     return f"{days} d {hours:02d}:{clock}" if days else f"{hours:02d}:{clock}"
 
 
+def countdown(seconds: float) -> str:
+    """Format the seconds until an event with their unit, `8 s`, and from a minute on like a clock: `02:05`."""
+    if not math.isfinite(seconds) or seconds >= 60:
+        return duration(seconds, short=True)
+    return f"{max(int(seconds), 0)} s"
+
+
 def time_left(low: float, high: float) -> str:
     """Format a range of remaining seconds: `00:10:00–00:12:30`, or its middle if the ends hardly differ."""
     if high - low <= _ONE_ESTIMATE * high or int(low) == int(high):

@@ -42,8 +42,8 @@ _SHARE = 4
 """A message takes at most the lines of the screen divided by this number, so that the run stays visible behind it."""
 _WIDTH = 0.8
 """Share of the screen's width that a message takes at most: `max-width` of `Toast` in `styles/runner.tcss`."""
-_MARGIN = 4
-"""Cells that the border and the padding of a message take from its width."""
+_MARGIN = 3
+"""Cells that a message loses to its border at the left and a blank at each side: `Toast` in `styles/runner.tcss`."""
 _TERMINAL_SECONDS = 1.0
 """Seconds between two checks that the terminal still exists. Without them, Textual would read from a terminal that is
 gone in an endless loop."""

@@ -101,7 +101,7 @@ class ShutdownApp(Application[None]):
         self.push_screen(
             _LeaveQuestion(
                 f"Stop run {snapshot.run_id} of {safe_text(snapshot.job, limit=60)}?",
-                f"{_in_flight(snapshot)} {snapshot.grace:g} s to finish, then tui-runner leaves. What has not finished"
+                f"{_in_flight(snapshot)}, then tui-runner leaves. What has not finished"
                 f"{_held(snapshot)} runs again on resume; no finished item is lost.",
                 "Drain and stop",
                 "Keep running",
@@ -127,8 +127,10 @@ class ShutdownApp(Application[None]):
 
 
 def _in_flight(snapshot: Snapshot) -> str:
+    if not snapshot.in_flight:
+        return "The run stops"
     items = plural(snapshot.in_flight, "item")
-    return f"{items} in flight {'has' if snapshot.in_flight == 1 else 'have'}"
+    return f"{items} in flight {'has' if snapshot.in_flight == 1 else 'have'} {snapshot.grace:g} s to finish"
 
 
 def _held(snapshot: Snapshot) -> str:

@@ -359,7 +359,8 @@ class DaskCluster:
             new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
-            # Use a thread for each Dask worker, because a Dask worker that does not respond takes `_ENLIST_SECONDS`.
+            # Use a thread for each Dask worker, because one that does not respond takes `_ENLIST_SECONDS`. The
+            # threads are daemons, because the run may end meanwhile.
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:

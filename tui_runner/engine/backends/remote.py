@@ -116,6 +116,7 @@ class _Link:
             self._closed = True
             self._changed.notify_all()
         # In a thread, because a host process that no longer responds must not delay the end of other host processes.
+        # As a daemon, because it must not delay the end of this process, either.
         thread = threading.Thread(target=self._end_courier, name="end host", daemon=True)
         thread.start()
         return thread

@@ -34,6 +34,7 @@ class _Releaser:
             return
         with self._lock:
             if not self._started:  # another thread may have started it while this thread waited for the lock
+                # daemon: it waits for the next release until the process ends
                 threading.Thread(target=self._run, name="http-releaser", daemon=True).start()
                 self._started = True
 

@@ -117,6 +117,7 @@ class Names:
             self._threads += starts
         self._asked.put((host, port, entry))
         if starts:
+            # daemon: a lookup that hangs in the C library cannot be ended, and must not delay the end of the process
             threading.Thread(target=self._serve, name="resolver", daemon=True).start()
         return entry
 

@@ -91,7 +91,7 @@ class JobResponse(httpx.Response):
             try:
                 for piece in self._pieces(self.max_bytes):
                     body.write(piece)
-            except BaseException:
+            except BaseException:  # also the end of an item by its deadline: its connection must not stay open
                 self.close()
                 raise
             self._content = body.getvalue()

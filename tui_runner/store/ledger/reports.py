@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
 from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
 from tui_runner.text.describe import first_line
-from tui_runner.text.numbers import count, short_plural
+from tui_runner.text.numbers import short_plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count. It also stands for an unknown moment."""
@@ -113,15 +113,15 @@ class FailureGroup:
             return ""
         error = first_line(self.other_error)
         error = error if len(error) <= _OTHER_ERROR else f"{error[: _OTHER_ERROR - 1]}…"
-        succeeded = f"{count(self.recovered)} later succeeded; " if self.recovered else ""
+        succeeded = f"{short_plural(self.recovered, 'attempt')} later succeeded; " if self.recovered else ""
         if self.failed_otherwise == 1:
             return f"{succeeded}the item{' of the others' if succeeded else ''} failed with: {error}"
         return f"{succeeded}{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
 
 
 def brief(outcome: str) -> str:
-    """Return `outcome` in fewer words, to be shown after a number of attempts: `+6 later succeeded`."""
-    return outcome.replace("attempts that ", "").replace("attempt that ", "")
+    """Return `outcome` in fewer words, `+6 attempts later succeeded`, with the unit, because other counts are items."""
+    return outcome.replace("attempts that ", "attempts ").replace("attempt that ", "attempt ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,8 @@ class Console:
             return False
         self._ended = reason
         if not self._thread.cancel() and isinstance(self._result, _StreamedResult):
-            # No thread is reading the rows. Releasing them may block, so a new thread does it.
+            # No thread is reading the rows. Releasing them may block, so a new thread does it; as a daemon, because it
+            # must not delay the end of the program.
             threading.Thread(target=self._detach, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
 

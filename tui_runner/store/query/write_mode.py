@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import duckdb
@@ -98,9 +99,8 @@ def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
 
 
 def _words(sql: str) -> list[str]:
-    """Return the first eight words of a statement, without comments and opening parentheses.
-
-    These are enough to determine the kind of statement.
-    """
-    starts = [token.start for token in tokens(sql) if token.kind != "comment"][:8]
-    return [sql[start:].split(None, 1)[0].rstrip("(") for start in starts]
+    """Return the first eight tokens of a statement, without comments: enough to find the kind of a created object."""
+    found = tokens(sql)
+    ends = [*(token.start for token in found[1:]), len(sql)]
+    every = (sql[token.start : end] for token, end in zip(found, ends, strict=True) if token.kind != "comment")
+    return [text.strip() for text in islice(every, 8)]

@@ -242,7 +242,7 @@ class QueryProcess:
                 yield link
             finally:
                 with self._guard:
-                    self._kill()
+                    self._kill()  # the reader may have left in the middle of a result, which the process would complete
                 process.join(_END_SECONDS)
 
     def _kill(self) -> None:

@@ -37,8 +37,8 @@ from tui_runner.store.rows.dataframes import VALUE_COLUMN, is_pandas_series, is_
 from tui_runner.store.rows.values import PLAIN, Json, in_column, is_record, is_scalar, named, plain, record, type_name
 
 ARROW_FROM = 1_000
-"""Rows from which a result is converted to Arrow at once. For so many rows, the fixed cost of a table (30 µs) is
-negligible."""
+"""Fewest rows of a result that the item's thread converts to Arrow. For so many rows, the fixed cost of a table (30 µs)
+is negligible. Fewer rows are copied, and converted later together with those of other items (`build`)."""
 _SLICE = 4_096
 """Rows of an iterator that exist as Python objects at the same time. As Arrow they need a fraction of the memory."""
 _FIRST_SLICE = 16

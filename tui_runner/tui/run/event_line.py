@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from textwrap import wrap
 
 from tui_runner.engine.control import ON_REQUEST
-from tui_runner.engine.progress.chunk_views import ChunkView, WaitCause
+from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEvent, Snapshot
 from tui_runner.engine.protocol import InFlight
-from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import ZONE, clock, count, duration, more_kinds, short_plural
 from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
@@ -93,11 +92,6 @@ _NARROW = 80
 """Cells of a line below which the time since the last finished item is left out, so that the items have room."""
 _MARGIN = 4
 """Cells of a line that texts leave free: its indent, and a blank at the right end."""
-
-_HOST = 60
-"""Most characters of the name of a host."""
-_REFUSALS = (429, 503)
-"""The statuses of the responses that `HostView.refused` counts."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
@@ -180,7 +174,7 @@ class EventLine(SnapshotWidget):
             news = news[: max(height - 1, 1)]
         trouble = _trouble(snapshot, width, height - len(news), self._keys)
         if height == 1:
-            waits = snapshot.reason or snapshot.warnings or _held(snapshot)
+            waits = snapshot.reason or snapshot.warnings or host_wait(snapshot)
             calm = not waits and (self._listing or (news and _is_fresh(snapshot)))
             lines = news if self._asked or calm or not trouble else trouble[:1]
         else:
@@ -251,52 +245,22 @@ def _notices(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
         more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
         paused, paused_role = RUN_GLYPHS[RunState.PAUSED]
         notices.append((paused, f"you have paused {hosts[0]}{more}: {keys.resume} resumes", paused_role))
-    if held := _held(snapshot):
+    if wait := host_wait(snapshot):
+        held = wait.text()
         notices.append((WARNING, f"{held}; {keys.screen} shows the hosts" if keys.screen else held, "warn"))
     if snapshot.state is RunState.RUNNING:
         if late := snapshot.retries_over_budget:
             held_back = f"the retry budget holds back {short_plural(late, 'due attempt')}, because many items fail"
             notices.append((WARNING, f"{held_back}; retry_budget of @job sets it", "warn"))
-        elif snapshot.delayed and not snapshot.in_flight:
-            wait = (
-                "1 item waits for its" if snapshot.delayed == 1 else f"{count(snapshot.delayed)} items wait for their"
-            )
-            notices.append((glyph, f"{wait} next attempt, and no other is executed", "muted"))
+        elif (delayed := snapshot.delayed) and not snapshot.in_flight:
+            these = "1 item waits for its" if delayed == 1 else f"{count(delayed)} items wait for their"
+            notices.append((glyph, f"{these} next attempt, and no other is executed", "muted"))
     notices += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)
         for glyph, text, role in notices
         for number, line in enumerate(wrap(own(text), max(width - _MARGIN, 10)))
     ]
-
-
-def _held(snapshot: Snapshot) -> str:
-    """Return a text about the hosts that keep a run from executing any item; empty if it executes items."""
-    if snapshot.state is not RunState.RUNNING or snapshot.in_flight:
-        return ""
-    opened = snapshot.chunks.open()
-    waits = [chunk.wait for chunk in opened if chunk.wait is not None and chunk.wait.cause is WaitCause.HOST]
-    # A chunk with quick items runs although none of them is in flight at the moment of the snapshot.
-    others = any(chunk.state is ChunkState.RUNNING or _retries(chunk) for chunk in opened)
-    if not waits or others:
-        return ""
-    host, _ = Counter(wait.host for wait in waits).most_common(1)[0]
-    number = len({wait.host for wait in waits}) - 1
-    more = f" and {short_plural(number, 'other host')}" if number else ""
-    until = min((wait.until for wait in waits if wait.until is not None), default=None)
-    when = "" if until is None else f" until {clock(until)} {ZONE}"
-    return f"all items wait for {own(host, _HOST)}{_refusal(snapshot, host)}{more}{when}"
-
-
-def _retries(chunk: ChunkView) -> bool:
-    return chunk.wait is not None and chunk.wait.cause is WaitCause.RETRY
-
-
-def _refusal(snapshot: Snapshot, host: str) -> str:
-    """Return the status with which a host refuses requests, in parentheses; empty if it refuses none."""
-    view = next((each for each in snapshot.hosts if each.host == host and each.refused), None)
-    codes = [status for status, _ in view.statuses if status in _REFUSALS] if view else []
-    return f" ({codes[0]})" if codes else ""
 
 
 def _trouble(snapshot: Snapshot, width: int, height: int, keys: HostKeys) -> list[Line]:

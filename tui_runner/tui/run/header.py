@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path, PurePath
 
 from tui_runner.engine.metrics import RATE_SECONDS
+from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves, brief
@@ -77,8 +78,8 @@ _WORTH_KEEPING = 16
 def state_span(snapshot: Snapshot) -> Span:
     """Return the glyph and the state of a run in words, with the role of their colour.
 
-    The text says more than the state if a user has to know it: that nothing finishes (STALLED), or what a paused run
-    waits for.
+    The text says more than the state if a user has to know it: that nothing finishes (STALLED), that all items wait for
+    hosts, or what a paused run waits for.
     """
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
@@ -88,6 +89,11 @@ def state_span(snapshot: Snapshot) -> Span:
         return f"{glyph} HOST PAUSED", role
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
+    if (wait := host_wait(snapshot)) is not None:
+        glyph = RUN_GLYPHS[RunState.PAUSED][0]
+        seconds = None if wait.until is None else max(wait.until - snapshot.began_at - snapshot.at, 0.0)
+        when = "for a host" if seconds is None else f"· next request in {duration(seconds, short=True)}"
+        return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
         # Say that the run waits, because it will go on by itself after the outage. A pause by the user would not end.
         if snapshot.trying:
@@ -408,7 +414,7 @@ _GROUPS = 3
 _ERROR = 70
 """Most characters of an error's message in the summary, so that with its label it fits on a line of 80 cells."""
 _LEAST_ERROR = 12
-"""Fewest characters of an error's message beside another text. If fewer would be left, the other text is cut."""
+"""Fewest characters of an error's message beside another text. If fewer would be left, the other text is put below."""
 _LABEL = 8
 """Cells of the column of labels: the longest label has seven letters."""
 _MARKDOWN_WIDTH = 120
@@ -565,19 +571,22 @@ def summary(
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
-        # Cut the message to make room for the text after it, unless too little of the message would be left.
-        kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
+        # Cut the message to make room for the text after it. If too little of the message would be left, the text gets
+        # a line of its own, because its number without its unit would be taken for one of items.
+        is_beside = room - len(tail) >= min(len(group.text), _LEAST_ERROR)
         lines.append(
             (
                 5,
                 (
                     (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
                     (text, "warn"),
-                    *message_spans(group.text, "warn", kept),
-                    (tail, "muted"),
+                    *message_spans(group.text, "warn", min(room - len(tail), _ERROR) if is_beside else _ERROR),
+                    (tail if is_beside else "", "muted"),
                 ),
             )
         )
+        if tail and not is_beside:
+            lines.append((6, _row("", tail.lstrip(" ;"), "muted")))
     # Count only kinds of errors with failed items, as the event line does. If no item has failed, count all kinds.
     failed = [place for place, group in enumerate(groups) if group.items] or list(range(len(groups)))
     kinds = len(failed) if failures is not None else max(len(failed), snapshot.failed_groups or snapshot.error_groups)

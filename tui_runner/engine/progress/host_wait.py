@@ -1,0 +1,83 @@
+"""Finds out if a run executes no item because all items wait for hosts, and says so in a few words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tui_runner.engine.progress.chunk_views import ChunkView, WaitCause
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.text.numbers import ZONE, clock, short_plural
+from tui_runner.text.safe_text import display_width, safe_text
+
+_HOST = 60
+"""Most characters of the name of a host."""
+_LEAST_HOST = 12
+"""Fewest characters of the name of a host on a narrow line: enough to tell two hosts apart in most runs."""
+_REFUSALS = (429, 503)
+"""The statuses of the responses that `HostView.refused` counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostWait:
+    """The hosts that keep a run from executing any item.
+
+    Attributes:
+        host: the host that most chunks wait for; must pass `safe_text` before it is shown.
+        status: status with which it refuses requests; None if it refuses none.
+        others: number of other hosts that chunks wait for.
+        until: time at which the first chunk continues, in seconds since the epoch; None if unknown.
+    """
+
+    host: str
+    status: int | None = None
+    others: int = 0
+    until: int | None = None
+
+    def text(self) -> str:
+        """Return a sentence: `all items wait for books.example (429) until 12:03:41 UTC`."""
+        return f"all items wait for {self._hosts(_HOST)}"
+
+    def brief(self, width: int) -> str:
+        """Return a phrase of at most `width` columns if possible; a long name of a host is cut, the time is not."""
+        whole = f"waits for {self._hosts(_HOST)}"
+        over = display_width(whole) - width
+        if over <= 0:
+            return whole
+        return f"waits for {self._hosts(max(len(safe_text(self.host, limit=_HOST)) - over, _LEAST_HOST))}"
+
+    def _hosts(self, limit: int) -> str:
+        refusal = "" if self.status is None else f" ({self.status})"
+        more = f" and {short_plural(self.others, 'other host')}" if self.others else ""
+        when = "" if self.until is None else f" until {clock(self.until)} {ZONE}"
+        return f"{safe_text(self.host, limit=limit)}{refusal}{more}{when}"
+
+
+def host_wait(snapshot: Snapshot) -> HostWait | None:
+    """Return the hosts that keep a run from executing any item; None if it executes items."""
+    if snapshot.state is not RunState.RUNNING or snapshot.in_flight:
+        return None
+    opened = snapshot.chunks.open()
+    waits = [chunk.wait for chunk in opened if chunk.wait is not None and chunk.wait.cause is WaitCause.HOST]
+    # A chunk with quick items runs although none of them is in flight at the moment of the snapshot.
+    others = any(chunk.state is ChunkState.RUNNING or _retries(chunk) for chunk in opened)
+    if not waits or others:
+        return None
+    host, _ = Counter(wait.host for wait in waits).most_common(1)[0]
+    return HostWait(
+        host,
+        _refusal(snapshot, host),
+        len({wait.host for wait in waits}) - 1,
+        min((wait.until for wait in waits if wait.until is not None), default=None),
+    )
+
+
+def _retries(chunk: ChunkView) -> bool:
+    return chunk.wait is not None and chunk.wait.cause in (WaitCause.RETRY, WaitCause.RETRY_BUDGET)
+
+
+def _refusal(snapshot: Snapshot, host: str) -> int | None:
+    """Return the status with which a host refuses requests; None if it refuses none."""
+    view = next((each for each in snapshot.hosts if each.host == host and each.refused), None)
+    return next((status for status, _ in view.statuses if status in _REFUSALS), None) if view else None
