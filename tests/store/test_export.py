@@ -141,7 +141,7 @@ def test_a_table_is_aligned(export: Export) -> None:
 
 def test_a_table_says_that_there_is_more(export: Export) -> None:
     text = export("SELECT range AS a FROM range(1_000_000_000_000)", "table")
-    assert text.endswith("(first 1,000 rows of more)\n")
+    assert text.endswith("(first 1,000 rows, more follow)\n")
     assert text.count("\n") == 1003
     assert export("SELECT range AS a FROM range(1000)", "table").endswith("(1,000 rows)\n")
 

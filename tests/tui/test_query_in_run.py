@@ -68,6 +68,7 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
 
 async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Database) -> None:
     keymap = {"query.run": "f4", "query.external_editor": "f10", "grid.down": "n", "query.help": "f5"}
+    keymap |= {"query.back": "f13", "question.no": "u"}
     app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database), keymap=keymap)
     async with driven(app, size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
@@ -87,6 +88,17 @@ async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Databas
         await at.until(lambda: "F4 runs the statement" in at.tab.status.text, "the hint of an empty tab")
         await at.press("f5")
         assert "F4" in at.shown() and "Run the selection" in at.shown()
+        await at.press("escape")
+        await at.write("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b")
+        at.strike("f4")
+        await at.until(lambda: "F13 ends it" in at.tab.status.text, "the key in the status line")
+        at.strike("f13")
+        await at.until(lambda: not at.tab.busy)
+        app.push_screen(Confirm("Sure?", "", "Yes", "No"))
+        await at.pilot.pause()
+        assert "Enter answers   Tab moves   u changes nothing" in at.shown()
+        await at.press("u")
+        assert app.screen is screen
     app.close()
 
 

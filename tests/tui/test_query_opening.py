@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from support.pilots import driven
 from support.query_world import HOSTILE, Desk, desk, make_database, query_app
 from textual.widgets import Input
 
 from tui_runner.store.database import Database
-from tui_runner.store.query.catalog import column_statistics_sql, sorted_sql
+from tui_runner.store.export.cells import text_cells
+from tui_runner.store.query.catalog import Queryable, column_statistics_sql, newest_rows, sorted_sql
 from tui_runner.tui.dialogs.questions import Ask, Search
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
@@ -40,6 +43,27 @@ async def test_the_screen_opens_with_the_newest_rows_and_typed_text_replaces_the
         await at.press(*"SELECT 1", "f5")
         await at.until(lambda: at.tab.asked is not None and at.tab.asked[0].sql == "SELECT 1")
         assert at.tab.editor.text == "SELECT 1"
+
+
+async def test_text_that_is_typed_while_the_screen_opens_stays_above_the_newest_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = threading.Event()
+
+    def late(console: Queryable) -> str | None:
+        assert typed.wait(30)
+        return newest_rows(console)
+
+    monkeypatch.setattr("tui_runner.tui.query.screen.newest_rows", late)
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None)
+        at.strike("9")
+        await at.until(lambda: at.tab.editor.text == "9")
+        typed.set()
+        await at.until(lambda: at.tab.shown is Shown.ROWS, "the opening result")
+        assert "Book no. 24999" in at.shown() and at.tab.editor.text == "9"
 
 
 async def test_a_result_is_sorted_by_the_column_under_the_cursor_and_the_statement_is_shown(
@@ -180,6 +204,12 @@ def test_statistics_of_any_column_can_be_computed(database: Database) -> None:
     assert (figures["median"], figures["mean"]) == ("0.666666666666667", "0.777777777777778")
     whole = dict(cursor.execute(column_statistics_sql("SELECT 7::DECIMAL(9, 2) AS x", "x", "DECIMAL(9,2)")).fetchall())
     assert (whole["median"], whole["5 %"], whole["highest"]) == ("7", "7", "7.00")
+    moments = (
+        "SELECT unnest([t, t, t + INTERVAL 1 DAY]) AS t FROM (SELECT TIMESTAMPTZ '2026-01-01 15:50:42.734655Z' AS t)"
+    )
+    (shown, *_) = text_cells(pa.timestamp("us", "UTC"))(cursor.sql(moments).to_arrow_table()["t"].combine_chunks())
+    found = cursor.execute(column_statistics_sql(moments, "t", "TIMESTAMP WITH TIME ZONE")).fetchall()
+    assert shown == "2026-01-01 15:50:42.734655Z" and ("lowest", shown) in found and ("2 times", shown) in found
     odd = cursor.execute(column_statistics_sql('FROM "we ird"', "a[/b]\x1b[31m", "VARCHAR")).fetchall()
     assert ("rows", "1") in odd
     assert sorted_sql("FROM x", 'a"b', descending=True).endswith('ORDER BY "a""b" DESC NULLS LAST')

@@ -29,7 +29,7 @@ SCREENS = {
     "rows": (QUERY, ["f6", "down", "right"]),
     "mistake": ("SELECT title, prize FROM books", []),
     "bars": ("SELECT stars, count(*) AS n FROM books GROUP BY ALL ORDER BY ALL", ["f8"]),
-    "line": ("SELECT range AS x, sin(range / 9.0) AS a, cos(range / 9.0) AS b FROM range(100)", ["f8", "f8"]),
+    "line": ("SELECT range AS x, sin(range / 9.0) AS a, cos(range / 9.0) AS b FROM range(100)", ["f8"]),
 }
 
 

@@ -55,7 +55,7 @@ async def test_rows_that_went_with_an_ended_statement_are_not_promised_but_expor
     database: Database, tmp_path: Path
 ) -> None:
     async with desk(database, tmp_path) as at:
-        assert "first 10,000 rows of more" in await at.run("FROM range(60_000)")
+        assert "first 10,000 rows, more follow" in await at.run("FROM range(60_000)")
         await end_a_long_one(at)
         at.tab.grid.focus()
         await at.press("ctrl+end", "down")

@@ -73,10 +73,10 @@ async def test_a_statement_is_typed_and_its_rows_are_shown(database: Database, t
 
 async def test_more_rows_than_a_page_are_read_when_the_cursor_reaches_them(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
-        assert "first 10,000 rows of more" in await at.run("SELECT _item FROM books ORDER BY _item")
+        assert "first 10,000 rows, more follow" in await at.run("SELECT _item FROM books ORDER BY _item")
         await at.press("f6", "G")
         await at.until(lambda: at.tab.grid.rows == 20_000)
-        assert "first 20,000 rows of more" in at.tab.status.text
+        assert "first 20,000 rows, more follow" in at.tab.status.text
         await at.press("G")
         await at.until(lambda: at.tab.grid.rows == 25_000)
         await at.press("G")
@@ -110,7 +110,7 @@ async def test_pages_of_many_bytes_are_dropped_but_those_on_the_screen(
 async def test_a_result_that_fills_its_page_is_not_said_to_have_more(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         assert "✔ 10,000 rows" in await at.run("FROM books LIMIT 10000")
-        assert "✔ first 10,000 rows of more" in await at.run("FROM books LIMIT 10001")
+        assert "✔ first 10,000 rows, more follow" in await at.run("FROM books LIMIT 10001")
 
 
 async def test_clearing_the_editor_leaves_an_editor(database: Database, tmp_path: Path) -> None:
@@ -355,6 +355,16 @@ async def test_the_chart_goes_from_bars_to_a_line_to_rows(database: Database, tm
         assert at.tab.shown is Shown.ROWS
         await at.press("f8", "escape")
         assert at.tab.shown is Shown.ROWS and at.screen.is_current
+        await at.press("f8", "f8")
+        await at.run("SELECT stars, count(*) AS n FROM books GROUP BY stars ORDER BY n")
+        assert at.tab.chart_kind is ChartKind.LINE  # the user has chosen it for these columns
+        await at.run("SELECT title, price FROM books LIMIT 5")
+        assert at.tab.chart_kind is ChartKind.BARS
+        # Many rows with a number as x and several series have no bars.
+        await at.run("SELECT _item, price, price / 2 AS half FROM books WHERE _item < 500")
+        assert at.tab.chart_kind is ChartKind.LINE
+        await at.press("f8")
+        assert at.tab.shown is Shown.ROWS
 
 
 async def test_cells_rows_and_results_are_copied(database: Database, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -14,10 +14,12 @@ from tui_runner.tui.query.result_chart import (
     ResultChart,
     _is_histogram,
     bars,
+    distribution,
     histogram,
     line_chart,
     plot_of,
     shortened_labels,
+    suitable_kinds,
     with_empty_bins,
 )
 from tui_runner.tui.widgets.paint import Line
@@ -44,7 +46,7 @@ def test_x_is_placed_by_its_value_and_a_missing_one_is_a_gap() -> None:
     assert top_even.count("⠉") > 40 and 0 < top_holes.count("⠉") < 10
     times = [datetime(2026, 1, 1, 10, minute) for minute in (0, 1, 2, 3, 40, 41)]
     last = text(line_chart(plot(minute=times, n=[1, 2, 3, 4, 5, 6]), 70, 8))[-1]
-    assert "10:00:00" in last and "10:41:00" in last and "10:20:30" in last
+    assert last.split() == ["10:00", "10:10", "10:20", "10:30", "10:40"]
 
 
 def test_rows_in_any_order_are_drawn_in_that_of_x() -> None:
@@ -176,6 +178,114 @@ def test_the_number_of_the_run_is_no_x_if_it_is_the_same_in_all_rows() -> None:
     made = plot(_run=[3, 3], _item=[7, 8], price=[1.5, 2.5])
     assert made.x_name == "_item" and made.names == ("price",)
     several = plot(_run=[3, 4], _item=[7, 8], price=[1.5, 2.5])
-    assert several.x_name == "_run" and several.names == ("_item", "price")
+    assert several.x_name == "_run" and several.names == ("price",)
     counted = plot(_run=[3, 3], rows=[7, 8])
-    assert counted.x_name == "_run"
+    assert counted.x_name == "" and counted.labels == ("1", "2")
+
+
+def items(count: int) -> dict[str, object]:
+    """Columns as `runner.items` has them, of items that ended in another order than they began."""
+    start = datetime(2026, 1, 1, 15, 50, 42)
+    return {
+        "run_id": [1] * count,
+        "item": list(range(count)),
+        "chunk": [n // 10 for n in range(count)],
+        "state": ["ok", "failed"] * (count // 2),
+        "attempts": [1] * count,
+        "seconds": [0.2 + n % 7 / 10 for n in range(count)],
+        "finished_at": [start + timedelta(milliseconds=20 * (n * 37 % count)) for n in range(count)],
+    }
+
+
+def test_x_is_a_time_rather_than_a_constant_or_an_id() -> None:
+    table = items(700)
+    made = plot(**table)
+    assert made.x_name == "finished_at" and made.is_time and made.names == ("seconds",)
+    del table["finished_at"]
+    assert plot(**table).x_name == "item"
+    del table["item"]
+    assert plot(**table).x_name == "state"
+    # By what a statement counts, it is asked to draw, even by the id of a run or chunk.
+    assert plot(chunk=[1, 2, 3], n=[5, 6, 7]).x_name == "chunk"
+    assert plot(n=[5, 6, 7], name=["a", "b", "c"]).x_name == "name"
+    # Where all numbers are ids, one of them is y.
+    assert plot(name=["a", "b"], run_id=[5, 6]).names == ("run_id",)
+
+
+def test_of_many_numeric_columns_those_that_vary_are_drawn() -> None:
+    columns = {name: [1, 1, 1] for name in "abc"} | {name: [1, 2, 2] for name in "defg"}
+    made = plot(x=[3, 4, 5], **columns)
+    assert made.names == ("d", "e", "f", "g") and made.remark == ""
+    assert plot(x=[3, 4, 5], a=[1, 1, 1], b=[1, 2, 3]).names == ("a", "b")
+
+
+def test_the_first_chart_is_bars_only_for_few_rows_categories_and_bins() -> None:
+    def first(**columns: object) -> ChartKind:
+        return suitable_kinds(pa.table(columns), 20)[0]
+
+    many = list(range(292))
+    times = [datetime(2026, 1, 1) + timedelta(seconds=n * n) for n in many]
+    assert first(**items(292)) is ChartKind.LINE and first(at=times, n=many) is ChartKind.LINE
+    assert first(x=many, y=many) is ChartKind.LINE and first(x=many[:10], y=many[:10]) is ChartKind.BARS
+    assert first(x=many[:60], y=many[:60]) is ChartKind.BARS  # bins
+    assert first(kind=[str(n) for n in many[:60]], n=many[:60], m=many[:60]) is ChartKind.BARS
+    assert first(n=many) is ChartKind.BARS and first(name=[str(n) for n in many], n=many) is ChartKind.BARS
+    assert first(name=["a"] * 292, n=many, m=many) is ChartKind.LINE
+    # Bars of the first rows of many would tell nothing about the others.
+    assert suitable_kinds(pa.table({"x": many, "y": many, "z": many}), 20) == (ChartKind.LINE,)
+    assert suitable_kinds(pa.table({"x": many, "y": many}), 20) == (ChartKind.LINE, ChartKind.BARS)
+
+
+def test_more_rows_than_bars_have_room_for_are_drawn_as_the_distribution_of_their_values() -> None:
+    chart = ResultChart()
+    seconds = [0.2 + n % 10 / 20 for n in range(292)]
+    for table in (pa.table({"seconds": seconds}), pa.table({"name": list(map(str, range(292))), "seconds": seconds})):
+        chart.show(table, ChartKind.BARS, complete=True)
+        lines = text(chart.paint(80, 20))
+        assert lines[0].rstrip() == " ▪ rows by seconds" and "more" not in "".join(lines) and "█" in lines[-3]
+    spread = distribution(plot(seconds=seconds))
+    assert sum(count for count in spread.series[0] if count) == 292 and spread.xs is not None
+    moments = pa.array([datetime(2026, 1, 1, 10, 0, n // 60) for n in range(292)], pa.timestamp("us", "UTC"))
+    assert distribution(plot(at=moments, seconds=seconds)).remark == ""
+    assert spread.xs[0] == 0.2 and spread.xs[-1] >= 0.6
+    chart.show(pa.table({"seconds": seconds[:10]}), ChartKind.BARS, complete=True)
+    assert "seconds" in text(chart.paint(80, 20))[0] and "rows" not in text(chart.paint(80, 20))[0]
+
+
+@pytest.mark.parametrize(
+    "values", [[7.0] * 300, [1e308, -1e308] * 200, [float("nan"), 1.0] * 200, [1e18, 1e18 + 1e3] * 99]
+)
+def test_values_without_a_distribution_have_bars(values: list[float]) -> None:
+    made = plot(x=values)
+    assert distribution(made) is made
+
+
+@pytest.mark.parametrize(
+    ("first", "seconds", "labels"),
+    [
+        ("2026-01-01 15:50:42.2", 1.4, ["15:50:42.500", "15:50:43.000"]),
+        ("2026-01-01 15:50:42.2", 4, ["15:50:43", "15:50:44", "15:50:45", "15:50:46"]),
+        ("2026-01-01 15:50:42", 14, ["15:50:45", "15:50:50"]),
+        ("2026-01-01 15:50:42", 65, ["15:50:50", "15:51:00"]),
+        ("2026-01-01 23:30:00", 3_600, ["23:30", "23:40"]),
+        ("2026-01-01 09:00:00", 3 * 86_400, ["2026-01-02", "2026-01-03"]),
+        ("2026-01-01 09:00:00", 12 * 86_400, ["2026-01-05", "2026-01-12"]),
+        ("2026-01-03 00:00:00", 300 * 86_400, ["2026-03", "2026-05"]),
+        ("1999-05-03 00:00:00", 20 * 365 * 86_400, ["2000", "2002"]),
+    ],
+)
+def test_labels_of_times_are_different_round_moments(first: str, seconds: float, labels: list[str]) -> None:
+    start = datetime.fromisoformat(first)
+    times = [start + timedelta(seconds=seconds * part / 100) for part in (0, 3, 9, 50, 100)]
+    for width in (40, 60, 75, 120):
+        shown = text(line_chart(plot(at=times, n=[1, 2, 3, 4, 5]), width, 8))[-1].split("  ")
+        shown = [label.strip() for label in shown if label.strip()]
+        assert len(shown) == len(set(shown)) >= 2
+        if width == 75:
+            assert shown[:2] == labels[:2]
+
+
+def test_times_below_a_histogram_are_different_round_moments() -> None:
+    times = [datetime(2026, 1, 1, 15, 50, 42) + timedelta(milliseconds=100 * n) for n in range(40)]
+    last = text(histogram(plot(at=times, n=[1] * 40), 79, 8))[-1].split()
+    assert last == ["15:50:42", "15:50:44"]

@@ -200,7 +200,7 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
         # `widths` is shorter than `line` if some columns do not fit; these are omitted.
         shown = (_padded(text, size, right) for text, size, right in zip(line, widths, numbers, strict=False))
         out.write(_GAP.join(shown).rstrip() + "\n")
-    notes = [f"first {len(lines):,} rows of more" if more else plural(len(lines), "row")]
+    notes = [f"first {len(lines):,} rows, more follow" if more else plural(len(lines), "row")]
     if len(widths) < len(names):
         notes.append(f"{len(widths):,} of {len(names):,} columns")
     out.write(f"({', '.join(notes)})\n")

@@ -289,6 +289,13 @@ def column_statistics_sql(statement: str, column: str, type: str) -> str:
         type: DuckDB type of the column.
     """
     name = quote(column)
+    # Show times as tables of results do (`store.export.cells`). DuckDB writes `+00`, because its time zone is UTC here.
+    is_zoned = type.upper() in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
+
+    def as_text(sql: str) -> str:
+        text = f"CAST({sql} AS VARCHAR)"
+        return rf"regexp_replace({text}, '\+00$', 'Z')" if is_zoned else text
+
     figures = {
         "rows": "count(*)",
         "not null": f"count({name})",
@@ -308,12 +315,12 @@ def column_statistics_sql(statement: str, column: str, type: str) -> str:
     if type.upper() == "VARCHAR":
         figures |= {"longest, characters": f"max(length({name}))"}
     rows = " UNION ALL ".join(
-        f"SELECT {place} AS place, '{label}' AS figure, CAST({sql} AS VARCHAR) AS value FROM result"
+        f"SELECT {place} AS place, '{label}' AS figure, {as_text(sql)} AS value FROM result"
         for place, (label, sql) in enumerate(figures.items())
     )
     top = (
         f"SELECT 100 + row_number() OVER (ORDER BY n DESC, value), format('{{:,}} times', n), value"
-        f" FROM (SELECT CAST({name} AS VARCHAR) AS value, count(*) AS n FROM result WHERE {name} IS NOT NULL"
+        f" FROM (SELECT {as_text(name)} AS value, count(*) AS n FROM result WHERE {name} IS NOT NULL"
         f" GROUP BY ALL HAVING count(*) > 1 ORDER BY n DESC, value LIMIT {_TOP_VALUES})"
     )
     return f"WITH result AS (\n{statement}\n) SELECT figure, value FROM ({rows} UNION ALL {top}) ORDER BY place"

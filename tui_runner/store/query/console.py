@@ -15,7 +15,7 @@ An interface uses a console as follows. Calls that block are marked; make them i
         console.progress()                       # from any thread: 0.0 to 1.0, None if unknown
         pages = Pages(result, page_rows=10_000)  # store/query/pages.py
         pages.page(0)                            # blocks; a pa.Table, or None after the last page
-        pages.rows_known, pages.complete         # "first 10,000 of more" while not complete
+        pages.rows_known, pages.complete         # "first 10,000 rows, more follow" while not complete
         pages.all_batches()                      # blocks; every row from the first, for export
         pages.close()                            # ends the statement
         console.close(); access.close()

@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Static
 
 from tui_runner.errors import UserError
 from tui_runner.text.safe_text import safe_text
-from tui_runner.tui.actions import BY_ID, bindings, key_of, keys_of
+from tui_runner.tui.actions import BY_ID, bindings, key_of, keys_of, shown_key
 from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
@@ -66,7 +66,11 @@ class Confirm(Dialog[bool]):
         for name in ("yes", "no"):
             button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
             button.label = Content(f"{button.label} ({key})")
-        self.query_one("#hint", Static).update(Content("Enter answers   Tab moves   Esc changes nothing"))
+        escape = self.active_bindings.get("escape")
+        is_bound = escape is not None and escape.binding.id == "question.no"
+        key = shown_key("escape") if is_bound else key_of(self, "question.no")
+        # Enter and Tab are keys of Textual's buttons, which the keymap does not change.
+        self.query_one("#hint", Static).update(Content(f"Enter answers   Tab moves   {key} changes nothing"))
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:

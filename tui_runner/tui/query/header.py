@@ -125,19 +125,20 @@ class QueryStatus(PaintedWidget):
         """Show that the key `key` runs a statement, because none was run yet."""
         self._set((f" {key} runs the statement at the cursor", "muted"))
 
-    def running(self, seconds: float, progress: float | None, *, ending: bool = False) -> None:
+    def running(self, seconds: float, progress: float | None, key: str, *, ending: bool = False) -> None:
         """Show that a statement is running.
 
         Args:
             seconds: how long it has been running.
             progress: share that is done, 0.0 to 1.0; None if unknown.
+            key: the key that ends it.
             ending: True if the user has asked to end it.
         """
         share = "" if progress is None or progress <= 0 else f"  {progress:.0%}"
         word = "ending" if ending else "running"
         self._set(
             (f" ▶ {word} {duration(seconds, short=True)}{share}", "running"),
-            ("" if ending else "   Esc ends it", "muted"),
+            ("" if ending else f"   {key} ends it", "muted"),
         )
 
     def done(self, rows: int, complete: bool, seconds: float) -> None:
@@ -149,7 +150,7 @@ class QueryStatus(PaintedWidget):
             seconds: duration of the statement.
         """
         counted = plural(rows, "row")
-        result = counted if complete else f"first {counted} of more"
+        result = counted if complete else f"first {counted}, more follow"
         self._set((f" ✔ {result}", "done"), (f" · {latency(seconds)}", "text"))
 
     def failed(self, text: str) -> None:

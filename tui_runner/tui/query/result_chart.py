@@ -1,4 +1,7 @@
-"""Draws a result as bars or as lines. The first column is x, and each numeric column after it is a series.
+"""Draws a result as bars or as lines. One column is x, and each of the other numeric columns is a series.
+
+The first column is x if it can be (`_x_column`): a constant tells nothing, and a time tells more than the number of a
+run or chunk. Where more rows than lines would need bars, the distribution of the values is drawn.
 
 If x is a number or a time, the position of a row depends on its x, so that missing rows leave a gap. Bars with
 ascending x are drawn as a histogram. If the values of two series differ very much, each series has its own scale.
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tui_runner.store.export.cells import is_number
-from tui_runner.store.records import RUN_COLUMN
 from tui_runner.text.numbers import ZONE
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.query.cell_viewer import shown_cells
@@ -73,6 +76,9 @@ class Plot:
     x_name: str = ""
 
 
+_ZONE_REMARK = f"times are {ZONE}"
+
+
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     """Return the data of a chart of `table`, or a text for the user if the table cannot be drawn.
 
@@ -81,31 +87,92 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
         complete: True if the result has no more rows.
     """
     part = table.slice(0, MOST_ROWS)
-    if part.num_columns > 2 and part.schema.names[0] == RUN_COLUMN and pc.count_distinct(part.column(0)).as_py() == 1:
-        # A table of results begins with the number of the run. If it is the same in all rows, the next column is x.
-        part = part.drop_columns([RUN_COLUMN])
-    numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
-    # For a result with one column, x is the row number.
-    wanted = [number for number in numeric if number > 0] or numeric[: 1 if part.num_columns == 1 else 0]
     if not part.num_rows:
         return "there are no rows"
-    if not wanted:
+    x = _x_column(part)
+    series = _series_columns(part, x)
+    if not series:
         return "a chart needs a numeric column"
-    first = part.column(0).combine_chunks()
-    lone = part.num_columns == 1
-    labels = [str(row + 1) for row in range(part.num_rows)] if lone else [text or "NULL" for text in shown_cells(first)]
-    names = [own(part.schema.names[number], 40) for number in wanted[: len(_ROLES)]]
-    series = [tuple(_number(value) for value in part.column(each).to_pylist()) for each in wanted[: len(_ROLES)]]
+    names = [own(part.schema.names[number], 40) for number in series[: len(_ROLES)]]
+    values = [tuple(_number(value) for value in part.column(each).to_pylist()) for each in series[: len(_ROLES)]]
     remarks = []
     if part.num_rows < table.num_rows or not complete:
         remarks.append(f"first {part.num_rows:,} rows")
-    if len(wanted) > len(_ROLES):
-        remarks.append(f"{len(_ROLES)} of {len(wanted)} numeric columns")
-    if pa.types.is_timestamp(first.type) and first.type.tz is not None and not lone:
-        remarks.append(f"times are {ZONE}")
-    xs, is_time = (None, False) if lone else _positions(first)
-    x_name = "" if lone else own(part.schema.names[0], 40)
-    return Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time, x_name)
+    if len(series) > len(_ROLES):
+        remarks.append(f"{len(_ROLES)} of {len(series)} numeric columns")
+    if x is None:
+        labels = [str(row + 1) for row in range(part.num_rows)]
+        return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks))
+    column = part.column(x).combine_chunks()
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        remarks.append(_ZONE_REMARK)
+    labels = [text or "NULL" for text in shown_cells(column)]
+    xs, is_time = _positions(column)
+    x_name = own(part.schema.names[x], 40)
+    return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks), xs, is_time, x_name)
+
+
+_ID = re.compile(r"_?(run|item|chunk|id)|.*_id", re.IGNORECASE)
+"""Matches the names of columns whose numbers name something and measure nothing."""
+
+
+def _x_column(part: pa.Table) -> int | None:
+    """Return the index of the column for x; None if x is the number of the row.
+
+    That is the first column, where statements with GROUP BY have what they count by. But in the rows of a table, it may
+    be a constant, the id of a run, or one of many different texts. Then a time is better, or else a number that grows
+    or falls from row to row, or else an id that each row has alone, or else a text.
+    """
+    if part.num_columns == 1:
+        return None
+    if part.num_rows == 1:
+        return 0
+    kinds = [field.type for field in part.schema]
+    counts = [_distinct(column) for column in part.columns]
+    numbers = [place for place, kind in enumerate(kinds) if is_number(kind)]
+    # There must be a column for y beside x.
+    varied = [place for place, count in enumerate(counts) if count > 1 and _measures(part) != [place]]
+    whole = [place for place in varied if not part.column(place).null_count]
+    times = [place for place in whole if pa.types.is_timestamp(kinds[place]) or pa.types.is_date(kinds[place])]
+    if 0 in varied:
+        is_named = not _ID.fullmatch(part.schema.names[0]) or counts[0] == part.num_rows
+        is_drawn = is_number(kinds[0]) or 0 in times or part.num_rows <= _MOST_BARS or not times
+        if is_named and is_drawn:
+            return 0
+    ordered = [place for place in whole if place in numbers and _is_ordered(part.column(place).to_pylist())]
+    unique = [place for place in whole if counts[place] == part.num_rows and not pa.types.is_nested(kinds[place])]
+    ids = [place for place in unique if _ID.fullmatch(part.schema.names[place])]
+    texts = [place for place in (*unique, *varied) if place not in numbers and not pa.types.is_nested(kinds[place])]
+    return next(iter([*times, *ordered, *ids, *texts]), None)
+
+
+def _series_columns(part: pa.Table, x: int | None) -> list[int]:
+    """Return the indexes of the numeric columns beside x, without ids and constants if there are other numbers.
+
+    A constant remains if x is the first column, because such a statement has probably named its columns for a chart.
+    """
+    measures = _measures(part, but=x)
+    if x == 0 and len(measures) <= len(_ROLES):
+        return measures
+    return [place for place in measures if _distinct(part.column(place)) > 1] or measures
+
+
+def _measures(part: pa.Table, but: int | None = None) -> list[int]:
+    """Return the indexes of the numeric columns that are no ids, or of all of them if all are ids; but not `but`."""
+    numbers = [place for place, field in enumerate(part.schema) if is_number(field.type) and place != but]
+    return [place for place in numbers if not _ID.fullmatch(part.schema.names[place])] or numbers
+
+
+def _distinct(column: pa.ChunkedArray) -> int:
+    """Return the number of different values of a column. Arrow cannot count nested values, which usually all differ."""
+    try:
+        return int(pc.count_distinct(column, mode="all").as_py())
+    except pa.ArrowNotImplementedError:
+        return len(column)
+
+
+def _is_ordered(values: Sequence[float]) -> bool:
+    return all(a < b for a, b in pairwise(values)) or all(a > b for a, b in pairwise(values))
 
 
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
@@ -148,12 +215,45 @@ class ResultChart(PaintedWidget, can_focus=True):
         """Return a line with the names of the series, and the chart below it."""
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
-        drawn_as_bars = self._kind is ChartKind.BARS
-        remark = _OWN_SCALES if drawn_as_bars and _differ(self._plot, _APART) else ""
-        lines = [fitted(_legend(self._plot, remark), width)]
-        bars_or_bins = histogram if _is_histogram(self._plot) else bars
-        draw = line_chart if self._kind is ChartKind.LINE else bars_or_bins
-        return [*lines, *draw(self._plot, width, height - 1)]
+        plot, draw = self._plot, line_chart
+        if self._kind is ChartKind.BARS:
+            if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
+                plot = distribution(plot)
+            draw = histogram if _is_histogram(plot) else bars
+        remark = _OWN_SCALES if draw is bars and _differ(plot, _APART) else ""
+        return [fitted(_legend(plot, remark), width), *draw(plot, width, height - 1)]
+
+
+def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
+    """Return the kinds of charts that suit a result, the best one first.
+
+    Bars are best for few rows, categories and bins. They do not suit many rows with a number or time as x and several
+    series, because the first bars would tell nothing about the others.
+
+    Args:
+        table: the first rows of the result.
+        height: number of lines for the chart, with its legend.
+    """
+    plot = plot_of(table, complete=True)
+    if isinstance(plot, str) or _has_room(plot, height - 1):
+        return ChartKind.BARS, ChartKind.LINE
+    is_binned = _is_histogram(plot) and len(plot.labels) <= _MOST_BARS
+    if is_binned or (plot.xs is None and len(plot.series) == 1):
+        return ChartKind.BARS, ChartKind.LINE
+    has_bars = len(plot.series) == 1 or (plot.xs is None and bool(plot.x_name))
+    return (ChartKind.LINE, ChartKind.BARS) if has_bars else (ChartKind.LINE,)
+
+
+def _has_room(plot: Plot, height: int) -> bool:
+    """Return True if `height` lines have room for all bars, or if the bars are those of not too many categories."""
+    rows = len(plot.labels)
+    is_category = plot.xs is None and bool(plot.x_name)
+    return rows * len(plot.series) <= height or (is_category and rows <= _MOST_BARS)
+
+
+_MOST_BARS = 100
+"""Most categories or bins for which bars are drawn at first, even if not all of them fit on the screen. A result with
+more rows is rather a list, of which the first bars would tell little."""
 
 
 _OWN_SCALES = "each series has a scale of its own"
@@ -280,11 +380,38 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
         text = "".join(_column(value / top * rows - row, value > 0 and row == 0) * across for value in heights)
         lines.append(((label.rjust(scale - 1) + " ", "muted"), ("│", "faint"), (text, _ROLES[0])))
     room = across * len(heights)
-    below = _ticks(plot, room, lambda share: (plot.xs or (0.0,))[min(int(share * len(values)), len(values) - 1)])
+    xs = plot.xs or (0.0,)
+    below = _ticks(plot, room, lambda share: xs[min(int(share * len(xs)), len(xs) - 1)])
     lines.append(((" " * (scale + 1) + below, "muted"),))
     return [fitted(line, width) for line in lines]
 
 
+def distribution(plot: Plot) -> Plot:
+    """Return a plot with the number of rows in bins of the only series. Return `plot` if it has no different values."""
+    values = [value for value in plot.series[0] if _drawn(value)]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    # Rice's rule: 2 · ∛n bins. https://onlinestatbook.com/2/graphing_distributions/histograms.html
+    least = (high - low) / max(2 * len(values) ** (1 / 3), _LEAST_BINS)
+    if not _LEAST_STEP < least < _LARGEST_STEP:
+        return plot
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(each * power for each in _STEPS if each * power >= least)
+    if max(abs(low), abs(high)) / step > _LARGEST_COUNT:
+        return plot
+    if all(value == int(value) for value in values):
+        step = max(step, 1.0)
+    first, last = math.floor(low / step), math.floor(high / step)
+    last = max(last, first + _LEAST_BINS - 1)  # so that few values are drawn as bins as well
+    counts = [0.0] * (last - first + 1)
+    for value in values:
+        counts[math.floor(value / step) - first] += 1
+    xs = tuple(float(f"{number * step:.12g}") for number in range(first, last + 1))
+    remark = ", ".join(each for each in plot.remark.split(", ") if each != _ZONE_REMARK)
+    return Plot(tuple(map(_text, xs)), ("rows",), (tuple(counts),), remark, xs, x_name=plot.names[0])
+
+
+_LARGEST_COUNT = 1e12
+"""Steps of a histogram from zero to its values, above which rounding errors would move values to other bins."""
 _EVEN = 0.02, 0.3
 """Largest deviations of a step between two bins from a multiple of the shortest step, as shares of the shortest step.
 The first number is for the logarithms of geometric bins (1, 2, 4, …). The second is for bins that are about equally
@@ -344,7 +471,11 @@ def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) ->
     if plot.xs is None:
         return column(first, max(room - len(last) - 1, 0)) + " " + last
     low, high = min(plot.xs), max(plot.xs)
-    if at is None and not plot.is_time and (ticks := _round_ticks(plot, low, high, room)):
+    if plot.is_time:
+        # The cells of a histogram are those of its bins, which may have no even width.
+        rising = None if at is None else plot.xs
+        return _time_ticks(low, high, room, rising) or _ends(low, high, room)
+    if at is None and (ticks := _round_ticks(plot, low, high, room)):
         return ticks
     texts: list[str] = []
     for number in (5, 4, 3, 2):
@@ -368,17 +499,105 @@ def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
         first, last = math.ceil(low / step), math.floor(high / step)
         if not math.isfinite(high - low) or last - first < 1 or last - first > _MOST_TICKS:
             continue
-        line = ""
-        for part in range(first, last + 1):
-            text = _position_text(part * step, high - low, plot)
-            place = round(_share(part * step, low, high) * (room - 1))
-            start = min(max(place - len(text) // 2, 0), room - len(text))
-            if start < len(line) + bool(line):
-                break  # the labels of this step overlap
-            line = line.ljust(start) + text
-        else:
+        ticks = [part * step for part in range(first, last + 1)]
+        texts = [_position_text(tick, high - low, plot) for tick in ticks]
+        if line := _placed(texts, [_share(tick, low, high) for tick in ticks], room):
             return line
     return ""
+
+
+def _placed(texts: Sequence[str], shares: Sequence[float], room: int, gap: int = 1) -> str:
+    """Return a line of `room` cells with texts in the middle of their places; empty if they do not fit.
+
+    Args:
+        texts: the texts.
+        shares: their places, from 0.0 at the left end to 1.0 at the right end.
+        room: cells of the line.
+        gap: fewest cells between two texts.
+    """
+    line = ""
+    for text, share in zip(texts, shares, strict=True):
+        start = min(max(round(share * (room - 1)) - len(text) // 2, 0), room - len(text))
+        if start < (len(line) + gap if line else 0):
+            return ""
+        line = line.ljust(start) + text
+    return line
+
+
+_SECONDS = (
+    *(power * digit for power in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1) for digit in (1, 2, 5)),
+    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200),
+    *(86_400, 2 * 86_400, 7 * 86_400, 14 * 86_400),
+)  # fmt: skip
+"""Round steps between times below an axis, in seconds, up to two weeks."""
+_MONTHS = (1, 2, 3, 6, *(12 * power * digit for power in (1, 10, 100) for digit in (1, 2, 5)))
+"""Longer steps, in months."""
+_MONDAY = 4 * 86_400
+"""A Monday, in seconds since the epoch, at which steps of weeks begin. All shorter steps divide it."""
+
+
+def _time_ticks(low: float, high: float, room: int, bins: Sequence[float] | None = None) -> str:
+    """Return the line of labels at different round moments from `low` to `high`; empty if two do not fit.
+
+    Args:
+        low: the first moment, in seconds since the epoch.
+        high: the last moment.
+        room: cells of the axis.
+        bins: the ascending moments of bins of equal width, for a histogram; None if the time grows linearly.
+    """
+
+    def share(moment: float) -> float:
+        return _share(moment, low, high) if bins is None else (bisect_right(bins, moment) - 1) / len(bins)
+
+    for step in _SECONDS:
+        if (high - low) / step <= _MOST_TICKS:
+            first, last = math.ceil((low - _MONDAY) / step), math.floor((high - _MONDAY) / step)
+            ticks = [_MONDAY + number * step for number in range(first, last + 1)]
+            texts = [_moment_text(tick, step, high - low) for tick in ticks]
+            if len(ticks) > 1 and (line := _placed(texts, list(map(share, ticks)), room, gap=2)):
+                return line
+    for months in _MONTHS:
+        if (high - low) / (months * 28 * 86_400) <= 2 * _MOST_TICKS and (starts := _month_starts(low, high, months)):
+            texts = [moment.strftime("%Y" if months >= 12 else "%Y-%m") for moment in starts]
+            shares = [share((moment - _EPOCH).total_seconds()) for moment in starts]
+            if len(starts) > 1 and (line := _placed(texts, shares, room, gap=2)):
+                return line
+    return ""
+
+
+def _ends(low: float, high: float, room: int) -> str:
+    """Return the line of labels with the first and the last moment, or with the first one if they are equal."""
+    span = high - low
+    step = 1e-4 if span < 0.01 else 0.1 if span < 10 else 1 if span < 5 * 86_400 else 86_400
+    first, last = (_moment_text(each, step, span) for each in (low, high))
+    return (first != last and _placed([first, last], [0.0, 1.0], room)) or first[:room]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _month_starts(low: float, high: float, step: int) -> list[datetime]:
+    """Return the beginning of every month whose number, counted from year 0, is a multiple of `step`."""
+    try:
+        start, end = (_EPOCH + timedelta(seconds=each) for each in (low, high))
+    except OverflowError:
+        return []
+    numbers = range(-(-(start.year * 12 + start.month - 1) // step) * step, end.year * 12 + end.month, step)
+    found = [datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC) for number in numbers if number >= 12]
+    return [moment for moment in found if start <= moment]
+
+
+def _moment_text(moment: float, step: float, span: float) -> str:
+    """Return a moment as text, with the parts that differ between moments at this distance."""
+    try:
+        at = _EPOCH + timedelta(seconds=moment)
+    except OverflowError:
+        return f"{moment:.4g}"
+    if step < 1:
+        return at.strftime("%H:%M:%S.%f")[: -3 if step > 0.0009 else None]
+    if step >= 86_400:
+        return at.strftime("%Y-%m-%d")
+    return at.strftime(("%m-%d " if span >= 86_400 else "") + ("%H:%M:%S" if step < 60 else "%H:%M"))
 
 
 _MOST_TICKS = 10
@@ -386,13 +605,7 @@ _MOST_TICKS = 10
 
 
 def _position_text(value: float, span: float, plot: Plot) -> str:
-    if not plot.is_time:
-        return _text(float(f"{value:.4g}"))
-    try:
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
-    except OverflowError:
-        return f"{value:.4g}"
-    return moment.strftime("%H:%M:%S" if span < 86_400 else "%m-%d %H:%M" if span < 5 * 86_400 else "%Y-%m-%d")
+    return _moment_text(value, 1, span) if plot.is_time else _text(float(f"{value:.4g}"))
 
 
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:

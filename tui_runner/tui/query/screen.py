@@ -35,7 +35,7 @@ from tui_runner.store.query.catalog import (
 from tui_runner.store.query.statements import Statement, has_limit, typed_value
 from tui_runner.text.numbers import NONE, ago
 from tui_runner.text.safe_text import safe_text
-from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
+from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings, key_of
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.base_app import COMPLAINT_SECONDS
@@ -48,7 +48,6 @@ from tui_runner.tui.query.completion import Vocabulary, name_in_sql, read_words,
 from tui_runner.tui.query.copy_export import copy_rows, export_result
 from tui_runner.tui.query.editor import Suggestions
 from tui_runner.tui.query.header import QueryHeader, QueryState
-from tui_runner.tui.query.result_chart import ChartKind
 from tui_runner.tui.query.result_grid import ResultGrid
 from tui_runner.tui.query.script_files import History, edit_elsewhere, open_script, save_script
 from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
@@ -114,9 +113,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave = leave
         self._run_text = run
         self._is_running = is_running
-        self._live: tuple[QueryTab, str] | None = None
-        """The tab that shows the newest rows of the run, and the statement that is run repeatedly for them; None after
-        the run has ended."""
+        self._opening: tuple[QueryTab, str] | None = None
+        """The tab that shows the newest rows, and its statement, which is run repeatedly while any run is in progress.
+        None before there are rows, and after the user has run another statement or has chosen what is watched."""
+        self._run_goes_on = False
+        """True if a run was in progress at the last read of the catalog."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -208,6 +209,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def ask(self, sql: str) -> None:
         """Put the statement `sql` into the editor and run it, as soon as the database is open."""
+        self._newest = False
         if self.tab is not None:
             self._write_and_run(sql)
         else:
@@ -236,33 +238,55 @@ class QueryScreen(EarlyClose, Screen[None]):
         await self.add_tab()
         if self._first:
             self._write_and_run(self._first)
-        elif self._newest:
+        try:
             await self._show_newest()
+        except UserError as error:
+            self.complain(error)
         await self._bring_back()
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows in the first tab, and update them while the run is in progress.
+        """Show the newest rows in the current tab, once there are any, unless the user has run a statement before.
 
-        The statement is selected in the editor, so that the first typed character replaces it.
+        The statement is selected in the editor, so that the first typed character replaces it. Text that was typed
+        while the database was being opened stays, with the rows below it.
+
+        Raises:
+            UserError: see `newest_rows`.
         """
         console, tab = self._catalog_console, self.tab
-        if console is None or tab is None:
+        if not self._newest or console is None or tab is None:
             return
-        try:
-            sql = await in_thread(lambda: newest_rows(console), "tui-runner-newest")
-            writes = await self._writes(console)
-        except UserError as error:
-            self.complain(error)
+        sql = await in_thread(lambda: newest_rows(console), "tui-runner-newest")
+        # The user may have run a statement meanwhile.
+        if sql is None or not self._newest or tab.busy or tab.asked is not None:
             return
-        if sql is None or tab.busy or tab.editor.text:
-            return
+        self._newest, self._opening = False, (tab, sql)
         tab.begin_with(sql)
-        if writes:
-            self._live = tab, sql
+
+    def _follow_run(self, goes_on: bool) -> None:
+        """Update the newest rows, with which the screen began, while a run is in progress.
+
+        Args:
+            goes_on: True if a run is in progress.
+        """
+        has_changed, self._run_goes_on = goes_on != self._run_goes_on, goes_on
+        if self._opening is None:
+            return
+        tab, sql = self._opening
+        if goes_on and tab.shown is Shown.MESSAGE and not tab.busy:
+            tab.begin_with(sql)  # it has failed, for example because a process was silent while it opened the database
+        if goes_on and (has_changed or not tab.watching):
             tab.watch_every(_LIVE)
+        elif not goes_on and has_changed and tab.watching:
+            tab.watch_once_more("the run has ended")
+
+    def _leave_opening(self, tab: QueryTab) -> None:
+        """Leave it to the user from now on what `tab` shows and whether it is watched."""
+        if self._opening is not None and self._opening[0] is tab:
+            self._opening = None
 
     async def _writes(self, console: AnyConsole) -> bool:
         """Return True while the run of this program, or the run of the process that has the database open, is active.
@@ -276,10 +300,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         return await in_thread(lambda: is_active(console, run), "tui-runner-active")
 
     def _shows_live(self, tab: QueryTab) -> bool:
-        """Return True if `tab` still shows and updates the newest rows, with which the screen began."""
-        if self._live is None or tab.asked is None:
-            return False
-        return tab.watching and (tab, tab.asked[0].sql) == self._live
+        """Return True if `tab` shows and updates the newest rows, with which the screen began."""
+        return self._opening is not None and self._opening[0] is tab and tab.watching
 
     # --- updates of catalog and words -----------------------------------------------------------------------
 
@@ -302,23 +324,19 @@ class QueryScreen(EarlyClose, Screen[None]):
         console = self._catalog_console
         if console is None or self._catalog_busy or not self.is_current:
             return
-        if self._tables and self._live is None and self._access is not None and self._access.is_unchanged():
+        if self._tables and not self._run_goes_on and self._access is not None and self._access.is_unchanged():
             return  # do not open the file every few seconds for hours
         self._catalog_busy = True
         try:
             self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
-            has_ended = self._live is not None and not await self._writes(console)
+            await self._show_newest()
+            goes_on = await self._writes(console)
         except UserError as error:
             self.query_one(Catalog).tooltip = safe_text(str(error), limit=200)
             return
         finally:
             self._catalog_busy = False
-        if has_ended and self._live is not None:
-            tab, _ = self._live
-            shows_live = self._shows_live(tab)
-            self._live = None
-            if shows_live:
-                tab.watch_once_more("the run has ended")
+        self._follow_run(goes_on)
         if self._access is not None and self._tabs.writes and not self._access.can_write:
             self._set_write(False)
         if self._access is not None and (news := self._access.news()):
@@ -362,6 +380,9 @@ class QueryScreen(EarlyClose, Screen[None]):
     def on_query_tab_ran(self, event: QueryTab.Ran) -> None:
         """Add the statement that was started to the history."""
         self._history.add(event.sql)
+        self._newest = False
+        if self._opening is not None and event.sql != self._opening[1]:
+            self._leave_opening(event.tab)
 
     def on_query_tab_failed(self, event: QueryTab.Failed) -> None:
         """Mark the statement of the message as failed in the history."""
@@ -401,7 +422,7 @@ class QueryScreen(EarlyClose, Screen[None]):
     def _run_in(self, tab: QueryTab) -> None:
         tab.editor.hide_offer()
         if tab.busy:
-            self.notify("A statement is running; Esc ends it.", markup=False)
+            self.notify(f"A statement is running; {key_of(self, 'query.back')} ends it.", markup=False)
             return
         statement = tab.to_run()
         if statement is None:
@@ -437,6 +458,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         tab = self.tab
         # Do not end the updates of the newest rows first: the user has not asked for them and wants to leave.
         if tab is not None and not self._shows_live(tab) and tab.cancel():
+            self._leave_opening(tab)
             return
         if self.has_class("-zoomed"):
             self.remove_class("-zoomed")
@@ -513,20 +535,24 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.notify("There is no result yet: run a statement first.", markup=False)
             return
         if tab.watching:
+            self._leave_opening(tab)
             tab.stop_watching()
             return
 
+        def chosen(place: int) -> None:
+            self._leave_opening(tab)
+            tab.watch_every(INTERVALS[place])
+
         picks = [Pick(f"every {seconds:g} s") for seconds in INTERVALS]
-        pick_one(self.app, "Run the statement again", picks, lambda place: tab.watch_every(INTERVALS[place]), 1)
+        pick_one(self.app, "Run the statement again", picks, chosen, 1)
 
     def action_chart(self) -> None:
-        """Go from the rows of the result to bars, from bars to a line, or from a line back to the rows."""
+        """Go from the rows of the result to a chart, to a chart of the other kind, or back to the rows."""
         tab = self.tab
         if tab is None or tab.pages is None:
             self.notify("There is no result yet: run a statement first.", markup=False)
             return
-        following = {None: ChartKind.BARS, ChartKind.BARS: ChartKind.LINE, ChartKind.LINE: None}
-        tab.draw_chart(following[tab.chart_kind])
+        tab.next_chart()
 
     def action_sort(self) -> None:
         """Sort the result by the column under the cursor. If it is sorted by this column already, reverse the order.
@@ -678,6 +704,8 @@ class QueryScreen(EarlyClose, Screen[None]):
     @work
     async def action_close_tab(self) -> None:
         """Close the current tab, unless it is the only one."""
+        if self.tab is not None and len(self._tabs.names) > 1:
+            self._leave_opening(self.tab)
         await self._tabs.close_current()
         self.show_header()
 

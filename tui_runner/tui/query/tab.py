@@ -38,7 +38,7 @@ from tui_runner.tui.query.cell_viewer import changed_cells
 from tui_runner.tui.query.completion import Vocabulary
 from tui_runner.tui.query.editor import Editor, Suggestions
 from tui_runner.tui.query.header import QueryStatus
-from tui_runner.tui.query.result_chart import ChartKind, ResultChart
+from tui_runner.tui.query.result_chart import ChartKind, ResultChart, suitable_kinds
 from tui_runner.tui.query.result_grid import Order, ResultGrid
 
 _TICK = 0.25
@@ -83,10 +83,11 @@ class QueryTab(Vertical):
     """
 
     class Ran(Message):
-        """Message: the user has started a statement."""
+        """Message: the user has started a statement in `tab`."""
 
-        def __init__(self, sql: str) -> None:
+        def __init__(self, tab: QueryTab, sql: str) -> None:
             super().__init__()
+            self.tab = tab
             self.sql = sql
 
     class Failed(Message):
@@ -215,19 +216,21 @@ class QueryTab(Vertical):
         if self.shown is Shown.MESSAGE:
             # Hide the error of the previous statement.
             self._show(Shown.NOTHING)
-        self.post_message(self.Ran(statement.sql))
+        self.post_message(self.Ran(self, statement.sql))
         self._order = order
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
         """Run a statement that the user has not typed.
 
-        The statement is selected in the editor, so that the first typed character replaces it.
+        The statement is selected in the editor, so that the first typed character replaces it. But a text that is in
+        the editor already stays there.
         """
         editor = self.editor
-        editor.load_text(sql)
-        editor.select_all()
-        self.saved = editor.text
+        if not editor.text:
+            editor.load_text(sql)
+            editor.select_all()
+            self.saved = editor.text
         self._order = None
         self._run(Statement(sql, 0, len(sql)), {})
 
@@ -245,6 +248,7 @@ class QueryTab(Vertical):
     def watch_every(self, every: float) -> None:
         """Run the last statement every `every` seconds until the user ends it; less often if it takes longer."""
         self._every = self._pace = every
+        self._last_watches = None
         self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # s, because the age is shown in seconds
         self._tell_age()
         self._again()
@@ -285,6 +289,14 @@ class QueryTab(Vertical):
         if self._first is not None:
             self._show(Shown.ROWS if kind is None else Shown.CHART)
             self._draw()
+
+    def next_chart(self) -> None:
+        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows."""
+        if self._first is None or not self.result_parts:
+            return
+        kinds = (*suitable_kinds(self._first, self.result_parts[0].size.height), None)
+        place = kinds.index(self.chart_kind) if self.chart_kind in kinds else -1
+        self.draw_chart(kinds[0] if self.chart_kind is None else kinds[place + 1])
 
     def close(self) -> None:
         """End the statement and release all resources. The call blocks, so make it in a thread."""
@@ -334,6 +346,9 @@ class QueryTab(Vertical):
         self._end_busy()
         if self._closed:
             return
+        if self.chart_kind is not None and self._first is not None and not self._first.schema.equals(first.schema):
+            # The kind was chosen for other columns.
+            self.chart_kind = suitable_kinds(first, self.query_one(ResultChart).size.height)[0]
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
         self._updated = time.monotonic()
         seconds = self._updated - self._started
@@ -424,7 +439,8 @@ class QueryTab(Vertical):
         """Show the progress of the statement in the status line."""
         if self._busy and self.is_attached and (not self.watching or self._ending):
             seconds = time.monotonic() - self._started
-            self.status.running(seconds, self.console.progress(), ending=self._ending)
+            key = key_of(self.screen, "query.back")
+            self.status.running(seconds, self.console.progress(), key, ending=self._ending)
 
     def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
         if self._closed:
