@@ -112,6 +112,7 @@ def test_items_that_are_executed_are_reported_before_those_that_wait_for_a_host(
         waits=dict,
         extend_deadlines=None,
         over_budget=lambda: 0,
+        delayed=0,
     )
     pool: Any = SimpleNamespace(stuck=lambda: 0)
     log: Any = None
