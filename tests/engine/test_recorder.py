@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from support.sent_batches import EMPTY_BATCH
+
 from tui_runner.engine.progress.snapshot_builder import RecordSample
-from tui_runner.engine.protocol import ResultBatch, Trials
+from tui_runner.engine.protocol import ResultBatch
 from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.scheduling.events import Begin, EndRun, PauseRun
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import RunState
-from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
-from tui_runner.store.records import ITEMS, RunRecord, SampleRecord
+from tui_runner.store.records import RunRecord, SampleRecord
 
 RECORD = RunRecord(
     run_id=0,
@@ -32,21 +33,6 @@ RECORD = RunRecord(
     version="0",
 )
 SAMPLE = RecordSample(SampleRecord(datetime(2026, 1, 1, tzinfo=UTC), 0, 0, 0, 0, 0, 0.0, 0, 0, 0))
-
-BATCH = ResultBatch(
-    worker=0,
-    tables=(),
-    items=serialize(ITEMS.empty_table()),
-    errors=b"",
-    ended={},
-    failed={},
-    retried={},
-    counts={},
-    error_groups={},
-    rows=0,
-    nbytes=0,
-    trials=Trials(),
-)
 
 
 def times_after(folder: Path, *, ended: bool, message: RecordSample | ResultBatch = SAMPLE) -> tuple[str, float, float]:
@@ -78,7 +64,7 @@ def test_a_sample_records_the_times_of_a_run_for_a_process_that_is_killed(tmp_pa
 
 
 def test_items_are_recorded_with_the_time_of_the_run_even_if_no_sample_follows(tmp_path: Path) -> None:
-    assert times_after(tmp_path, ended=False, message=BATCH) == ("paused", 84.0, 110.0)
+    assert times_after(tmp_path, ended=False, message=EMPTY_BATCH) == ("paused", 84.0, 110.0)
 
 
 def test_a_sample_after_the_end_leaves_the_recorded_state(tmp_path: Path) -> None:

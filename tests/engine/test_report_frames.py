@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from support.sent_batches import EMPTY_BATCH
 
 from tui_runner.engine.backends.frames import BadFrame, pack_report, unpack_report
-from tui_runner.engine.protocol import ResultBatch, Trials
+from tui_runner.engine.protocol import ResultBatch
 from tui_runner.store.arrow_batches import deserialize, serialize
 from tui_runner.store.records import ADDED, ERRORS, ITEMS
 
@@ -20,22 +21,7 @@ ONE_ADDED = pa.table({"added_by": [3], "key": ["k"], "value": ['"b"']}, schema=A
 
 def batch(**fields: Any) -> ResultBatch:
     """Return a batch of worker 7 without items, with `fields` changed."""
-    empty = ResultBatch(
-        worker=7,
-        tables=(),
-        items=serialize(ITEMS.empty_table()),
-        errors=b"",
-        ended={},
-        failed={},
-        retried={},
-        counts={},
-        error_groups={},
-        rows=0,
-        nbytes=0,
-        trials=Trials(),
-        failing_since=math.inf,
-    )
-    return replace(empty, **fields)
+    return replace(EMPTY_BATCH, **{"worker": 7, "failing_since": math.inf} | fields)
 
 
 def sent(report: ResultBatch) -> ResultBatch:

@@ -8,10 +8,29 @@ from typing import Any
 
 import pyarrow as pa
 
+from tui_runner.engine.protocol import ResultBatch, Trials
+from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS, Batch, RunRecord
 from tui_runner.text.describe import shape
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
+
+
+EMPTY_BATCH = ResultBatch(
+    worker=0,
+    tables=(),
+    items=serialize(ITEMS.empty_table()),
+    errors=b"",
+    ended={},
+    failed={},
+    retried={},
+    counts={},
+    error_groups={},
+    rows=0,
+    nbytes=0,
+    trials=Trials(),
+)
+"""A batch of worker 0 without items."""
 
 
 def run_record(**changes: Any) -> RunRecord:

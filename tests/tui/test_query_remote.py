@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -90,84 +90,76 @@ async def test_the_newest_rows_of_an_ended_run_of_another_process_are_not_watche
     app.query_screen.close()
 
 
+@asynccontextmanager
+async def following(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sql: str = ""
+) -> AsyncIterator[tuple[Desk, Path]]:
+    """Open the query screen, as `tui-runner open` does, for a database in which `sql` was executed."""
+    path = tmp_path / "books.duckdb"
+    with make_database(path) as database, database.opened_cursor() as cursor:
+        if sql:
+            cursor.execute(sql)
+    with tempfile.TemporaryDirectory(prefix="tr-") as folder:  # for the path of the socket
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        app = query_app(FollowingAccess(path), tmp_path, newest=True)
+        async with driven(app, size=(120, 40), notifications=True) as pilot:
+            yield Desk(pilot, app.query_screen), path
+        app.query_screen.close()
+
+
 async def test_the_newest_rows_are_watched_again_whenever_a_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        path = tmp_path / "books.duckdb"
-        make_database(path).close()
-        app = query_app(FollowingAccess(path), tmp_path, newest=True)
-        async with driven(app, size=(120, 40), notifications=True) as pilot:
-            at = Desk(pilot, app.query_screen)
-            await at.until(lambda: at.screen.tables and at.tab.shown is tab.Shown.ROWS, "the opening result")
-            assert not at.tab.watching
-            for run in (2, 3):
-                with running(path, run) as database:
-                    await at.until(lambda: "ago · every 2 s" in at.tab.status.text, f"watching run {run}")
-                    cursor = database.cursor()
-                    cursor.execute(f"INSERT INTO books SELECT {run}, 99999, 'of run {run}', 1.0, 1, DATE '2024-01-01'")
-                    database.close_cursor(cursor)
-                    await at.until(lambda row=f"of run {run}": row in at.shown(), f"rows of run {run}")
-                    if run == 3:
-                        await at.press("f5")  # the same statement
-                        await at.until(lambda: "ago · every 2 s" in at.tab.status.text, "watching after F5")
-                await at.until(lambda: "the run has ended" in at.tab.status.text, f"the end of run {run}")
-            await at.run("SELECT 'mine'")
-            with running(path, 4):
-                await at.until(lambda: "run 4" in at.shown().splitlines()[0], "the header")
-                await at.until(lambda: at.screen._run_goes_on, "reading the catalog")
-                assert not at.tab.watching and "mine" in at.shown()
-        app.query_screen.close()
+    async with following(tmp_path, monkeypatch) as (at, path):
+        await at.until(lambda: at.screen.tables and at.tab.shown is tab.Shown.ROWS, "the opening result")
+        assert not at.tab.watching
+        for run in (2, 3):
+            with running(path, run) as database:
+                await at.until(lambda: "ago · every 2 s" in at.tab.status.text, f"watching run {run}")
+                cursor = database.cursor()
+                cursor.execute(f"INSERT INTO books SELECT {run}, 99999, 'of run {run}', 1.0, 1, DATE '2024-01-01'")
+                database.close_cursor(cursor)
+                await at.until(lambda row=f"of run {run}": row in at.shown(), f"rows of run {run}")
+                if run == 3:
+                    await at.press("f5")  # the same statement
+                    await at.until(lambda: "ago · every 2 s" in at.tab.status.text, "watching after F5")
+            await at.until(lambda: "the run has ended" in at.tab.status.text, f"the end of run {run}")
+        await at.run("SELECT 'mine'")
+        with running(path, 4):
+            await at.until(lambda: "run 4" in at.shown().splitlines()[0], "the header")
+            await at.until(lambda: at.screen._run_goes_on, "reading the catalog")
+            assert not at.tab.watching and "mine" in at.shown()
 
 
 async def test_the_newest_rows_are_not_watched_again_after_the_user_has_ended_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        path = tmp_path / "books.duckdb"
-        make_database(path).close()
-        app = query_app(FollowingAccess(path), tmp_path, newest=True)
-        async with driven(app, size=(120, 40), notifications=True) as pilot:
-            at = Desk(pilot, app.query_screen)
-            await at.until(lambda: at.screen.tables and at.tab.shown is tab.Shown.ROWS, "the opening result")
-            with running(path, 2):
-                await at.until(lambda: at.tab.watching, "watching")
-                await at.press("f7")
-                assert not at.tab.watching
-            await at.until(lambda: not at.screen._run_goes_on, "the end of run 2")
-            with running(path, 3):
-                await at.until(lambda: at.screen._run_goes_on, "run 3")
-                assert not at.tab.watching
-        app.query_screen.close()
+    async with following(tmp_path, monkeypatch) as (at, path):
+        await at.until(lambda: at.screen.tables and at.tab.shown is tab.Shown.ROWS, "the opening result")
+        with running(path, 2):
+            await at.until(lambda: at.tab.watching, "watching")
+            await at.press("f7")
+            assert not at.tab.watching
+        await at.until(lambda: not at.screen._run_goes_on, "the end of run 2")
+        with running(path, 3):
+            await at.until(lambda: at.screen._run_goes_on, "run 3")
+            assert not at.tab.watching
 
 
 async def test_a_database_without_rows_shows_the_newest_ones_as_soon_as_a_run_has_written_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        path = tmp_path / "books.duckdb"
-        database = make_database(path)
-        cursor = database.cursor()
-        cursor.execute('DROP TABLE "we ird"; DELETE FROM books')
-        database.close_cursor(cursor)
-        database.close()
-        app = query_app(FollowingAccess(path), tmp_path, newest=True)
-        async with driven(app, size=(120, 40), notifications=True) as pilot:
-            at = Desk(pilot, app.query_screen)
-            await at.until(lambda: at.screen.tables, "the catalog")
-            await at.press("9")
-            assert at.tab.shown is tab.Shown.NOTHING
-            with running(path, 2) as database:
-                cursor = database.cursor()
-                cursor.execute("INSERT INTO books SELECT 2, 0, 'the first one', 1.0, 1, DATE '2024-01-01'")
-                database.close_cursor(cursor)
-                await at.until(lambda: "ago · every 2 s" in at.tab.status.text, "watching")
-                await at.until(lambda: "the first one" in at.shown(), "the first row")
-                assert at.tab.editor.text == "9"
-        app.query_screen.close()
+    async with following(tmp_path, monkeypatch, sql='DROP TABLE "we ird"; DELETE FROM books') as (at, path):
+        await at.until(lambda: at.screen.tables, "the catalog")
+        await at.press("9")
+        assert at.tab.shown is tab.Shown.NOTHING
+        with running(path, 2) as database:
+            cursor = database.cursor()
+            cursor.execute("INSERT INTO books SELECT 2, 0, 'the first one', 1.0, 1, DATE '2024-01-01'")
+            database.close_cursor(cursor)
+            await at.until(lambda: "ago · every 2 s" in at.tab.status.text, "watching")
+            await at.until(lambda: "the first one" in at.shown(), "the first row")
+            assert at.tab.editor.text == "9"
 
 
 @contextmanager

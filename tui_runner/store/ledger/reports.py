@@ -108,7 +108,7 @@ class FailureGroup:
 
     @property
     def other_failure(self) -> str:
-        """What became of the attempts, with the error with which their items failed; empty if no item failed."""
+        """A phrase about the errors with which the items of these attempts failed in the end; empty if none failed."""
         if not self.failed_otherwise:
             return ""
         error = first_line(self.other_error)

@@ -1,7 +1,6 @@
-"""Draws a result as bars or as lines. One column is x, and each of the other numeric columns is a series.
+"""Draws a result as bars or as lines. `chart_data` chooses x and the series, and `chart_axis` labels the axes.
 
-The first column is x if it can be (`_x_column`): a constant tells nothing, and a time tells more than the number of a
-run or chunk. Where more rows than lines would need bars, the distribution of the values is drawn.
+Where more rows than lines would need bars, the distribution of the values is drawn.
 
 If x is a number or a time, the position of a row depends on its x, so that missing rows leave a gap. Bars with
 ascending x are drawn as a histogram. If the values of two series differ very much, each series has its own scale.
@@ -11,28 +10,32 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import TypeGuard
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tui_runner.store.export.cells import is_number
-from tui_runner.text.numbers import ZONE
 from tui_runner.text.safe_text import ELLIPSIS
-from tui_runner.tui.query.cell_viewer import shown_cells
+from tui_runner.tui.query.chart_axis import (
+    LARGEST_STEP,
+    LEAST_STEP,
+    STEPS,
+    axis_labels,
+    number_text,
+    rounded_scale,
+    scale_label,
+    scale_of,
+    share_of,
+)
+from tui_runner.tui.query.chart_data import MOST_BARS, MOST_ROWS, ZONE_REMARK, Plot, plot_of
 from tui_runner.tui.widgets.braille import nice_top
-from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted
 
-MOST_ROWS = 2_000
-"""Most rows of a result that are drawn. More rows could not be distinguished on any screen."""
 _ROLES = ("chart-1", "chart-2", "warn", "done")
-"""Roles of the series, each with another colour. A result with more numeric columns is drawn without the last ones."""
+"""Roles of the series, each with another colour: as many as `MOST_SERIES`."""
 _LABEL = 60
 """Most cells for the label of a bar. Longer labels would take room from the bars and say little more."""
 _LEAST_BAR = 20
@@ -51,144 +54,6 @@ class ChartKind(StrEnum):
 
     BARS = "bars"
     LINE = "line"
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """The data of a chart.
-
-    Attributes:
-        labels: label of each row.
-        names: name of each series.
-        series: values of each series, one for each row. NULL is None. Values that are not finite are not drawn.
-        remark: text about data that were left out; empty if the chart has all data.
-        xs: value of x in each row: a number, or seconds since the epoch. None if x is a text or NULL in any row.
-        is_time: True if `xs` are times.
-        x_name: name of the column x; empty if x is the number of the row.
-    """
-
-    labels: tuple[str, ...]
-    names: tuple[str, ...]
-    series: tuple[tuple[float | None, ...], ...]
-    remark: str
-    xs: tuple[float, ...] | None = None
-    is_time: bool = False
-    x_name: str = ""
-
-
-_ZONE_REMARK = f"times are {ZONE}"
-
-
-def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
-    """Return the data of a chart of `table`, or a text for the user if the table cannot be drawn.
-
-    Args:
-        table: the first rows of a result.
-        complete: True if the result has no more rows.
-    """
-    part = table.slice(0, MOST_ROWS)
-    if not part.num_rows:
-        return "there are no rows"
-    x = _x_column(part)
-    series = _series_columns(part, x)
-    if not series:
-        return "a chart needs a numeric column"
-    names = [own(part.schema.names[number], 40) for number in series[: len(_ROLES)]]
-    values = [tuple(_number(value) for value in part.column(each).to_pylist()) for each in series[: len(_ROLES)]]
-    remarks = []
-    if part.num_rows < table.num_rows or not complete:
-        remarks.append(f"first {part.num_rows:,} rows")
-    if len(series) > len(_ROLES):
-        remarks.append(f"{len(_ROLES)} of {len(series)} numeric columns")
-    if x is None:
-        labels = [str(row + 1) for row in range(part.num_rows)]
-        return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks))
-    column = part.column(x).combine_chunks()
-    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
-        remarks.append(_ZONE_REMARK)
-    labels = [text or "NULL" for text in shown_cells(column)]
-    xs, is_time = _positions(column)
-    x_name = own(part.schema.names[x], 40)
-    return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks), xs, is_time, x_name)
-
-
-_ID = re.compile(r"_?(run|item|chunk|id)|.*_id", re.IGNORECASE)
-"""Matches the names of columns whose numbers name something and measure nothing."""
-
-
-def _x_column(part: pa.Table) -> int | None:
-    """Return the index of the column for x; None if x is the number of the row.
-
-    That is the first column, where statements with GROUP BY have what they count by. But in the rows of a table, it may
-    be a constant, the id of a run, or one of many different texts. Then a time is better, or else a number that grows
-    or falls from row to row, or else an id that each row has alone, or else a text.
-    """
-    if part.num_columns == 1:
-        return None
-    if part.num_rows == 1:
-        return 0
-    kinds = [field.type for field in part.schema]
-    counts = [_distinct(column) for column in part.columns]
-    numbers = [place for place, kind in enumerate(kinds) if is_number(kind)]
-    # There must be a column for y beside x.
-    varied = [place for place, count in enumerate(counts) if count > 1 and _measures(part) != [place]]
-    whole = [place for place in varied if not part.column(place).null_count]
-    times = [place for place in whole if pa.types.is_timestamp(kinds[place]) or pa.types.is_date(kinds[place])]
-    if 0 in varied:
-        is_named = not _ID.fullmatch(part.schema.names[0]) or counts[0] == part.num_rows
-        is_drawn = is_number(kinds[0]) or 0 in times or part.num_rows <= _MOST_BARS or not times
-        if is_named and is_drawn:
-            return 0
-    ordered = [place for place in whole if place in numbers and _is_ordered(part.column(place).to_pylist())]
-    unique = [place for place in whole if counts[place] == part.num_rows and not pa.types.is_nested(kinds[place])]
-    ids = [place for place in unique if _ID.fullmatch(part.schema.names[place])]
-    texts = [place for place in (*unique, *varied) if place not in numbers and not pa.types.is_nested(kinds[place])]
-    return next(iter([*times, *ordered, *ids, *texts]), None)
-
-
-def _series_columns(part: pa.Table, x: int | None) -> list[int]:
-    """Return the indexes of the numeric columns beside x, without ids and constants if there are other numbers.
-
-    A constant remains if x is the first column, because such a statement has probably named its columns for a chart.
-    """
-    measures = _measures(part, but=x)
-    if x == 0 and len(measures) <= len(_ROLES):
-        return measures
-    return [place for place in measures if _distinct(part.column(place)) > 1] or measures
-
-
-def _measures(part: pa.Table, but: int | None = None) -> list[int]:
-    """Return the indexes of the numeric columns that are no ids, or of all of them if all are ids; but not `but`."""
-    numbers = [place for place, field in enumerate(part.schema) if is_number(field.type) and place != but]
-    return [place for place in numbers if not _ID.fullmatch(part.schema.names[place])] or numbers
-
-
-def _distinct(column: pa.ChunkedArray) -> int:
-    """Return the number of different values of a column. Arrow cannot count nested values, which usually all differ."""
-    try:
-        return int(pc.count_distinct(column, mode="all").as_py())
-    except pa.ArrowNotImplementedError:
-        return len(column)
-
-
-def _is_ordered(values: Sequence[float]) -> bool:
-    return all(a < b for a, b in pairwise(values)) or all(a > b for a, b in pairwise(values))
-
-
-def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
-    """Return `Plot.xs` and `Plot.is_time` for the values of the first column."""
-    kind = values.type
-    is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-    if values.null_count or not (is_time or is_number(kind)):
-        return None, False
-    try:
-        if is_time:
-            moments = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_pylist()
-            return tuple(moment / 1e6 for moment in moments), True
-        numbers = tuple(float(value) for value in values.to_pylist())
-    except (pa.ArrowException, OverflowError, ValueError):
-        return None, False
-    return (numbers, False) if all(map(math.isfinite, numbers)) else (None, False)
 
 
 class ResultChart(PaintedWidget, can_focus=True):
@@ -237,7 +102,7 @@ def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
     plot = plot_of(table, complete=True)
     if isinstance(plot, str) or _has_room(plot, height - 1):
         return ChartKind.BARS, ChartKind.LINE
-    is_binned = _is_histogram(plot) and len(plot.labels) <= _MOST_BARS
+    is_binned = _is_histogram(plot) and len(plot.labels) <= MOST_BARS
     if is_binned or (plot.xs is None and len(plot.series) == 1):
         return ChartKind.BARS, ChartKind.LINE
     has_bars = len(plot.series) == 1 or (plot.xs is None and bool(plot.x_name))
@@ -248,12 +113,7 @@ def _has_room(plot: Plot, height: int) -> bool:
     """Return True if `height` lines have room for all bars, or if the bars are those of not too many categories."""
     rows = len(plot.labels)
     is_category = plot.xs is None and bool(plot.x_name)
-    return rows * len(plot.series) <= height or (is_category and rows <= _MOST_BARS)
-
-
-_MOST_BARS = 100
-"""Most categories or bins for which bars are drawn at first, even if not all of them fit on the screen. A result with
-more rows is rather a list, of which the first bars would tell little."""
+    return rows * len(plot.series) <= height or (is_category and rows <= MOST_BARS)
 
 
 _OWN_SCALES = "each series has a scale of its own"
@@ -289,7 +149,7 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     if not _differ(plot, _APART):
         values = [[value for series in values for value in series]] * across
     scales = [(min(0.0, *series, 0.0), max(0.0, *series, 0.0)) for series in values]
-    texts = [[_text(value) for value in series[:shown]] for series in plot.series]
+    texts = [[number_text(value) for value in series[:shown]] for series in plot.series]
     text_room = max((len(text) for series in texts for text in series), default=0)
     most = max(width // 3, width - text_room - 4 - _LEAST_BAR)
     longest = min(_LABEL, most)
@@ -368,7 +228,7 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
         return []
     plot = with_empty_bins(plot)
     values = [value for value in plot.series[0] if _drawn(value)]
-    scale = len(_text(max(values, default=0.0))) + 2
+    scale = len(number_text(max(values, default=0.0))) + 2
     room, rows = max(width - scale - 1, 1), height - 1
     each = -(-len(values) // room)
     heights = [sum(values[start : start + each]) for start in range(0, len(values), each)]
@@ -376,12 +236,12 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
     top = nice_top(max(heights, default=0.0))
     lines: list[Line] = []
     for row in range(rows - 1, -1, -1):
-        label = _text(top) if row == rows - 1 else "0" if row == 0 else ""
+        label = number_text(top) if row == rows - 1 else "0" if row == 0 else ""
         text = "".join(_column(value / top * rows - row, value > 0 and row == 0) * across for value in heights)
         lines.append(((label.rjust(scale - 1) + " ", "muted"), ("│", "faint"), (text, _ROLES[0])))
     room = across * len(heights)
     xs = plot.xs or (0.0,)
-    below = _ticks(plot, room, lambda share: xs[min(int(share * len(xs)), len(xs) - 1)])
+    below = axis_labels(plot, room, lambda share: xs[min(int(share * len(xs)), len(xs) - 1)])
     lines.append(((" " * (scale + 1) + below, "muted"),))
     return [fitted(line, width) for line in lines]
 
@@ -392,10 +252,10 @@ def distribution(plot: Plot) -> Plot:
     low, high = min(values, default=0.0), max(values, default=0.0)
     # Rice's rule: 2 · ∛n bins. https://onlinestatbook.com/2/graphing_distributions/histograms.html
     least = (high - low) / max(2 * len(values) ** (1 / 3), _LEAST_BINS)
-    if not _LEAST_STEP < least < _LARGEST_STEP:
+    if not LEAST_STEP < least < LARGEST_STEP:
         return plot
     power = 10.0 ** math.floor(math.log10(least))
-    step = next(each * power for each in _STEPS if each * power >= least)
+    step = next(each * power for each in STEPS if each * power >= least)
     if max(abs(low), abs(high)) / step > _LARGEST_COUNT:
         return plot
     if all(value == int(value) for value in values):
@@ -406,8 +266,8 @@ def distribution(plot: Plot) -> Plot:
     for value in values:
         counts[math.floor(value / step) - first] += 1
     xs = tuple(float(f"{number * step:.12g}") for number in range(first, last + 1))
-    remark = ", ".join(each for each in plot.remark.split(", ") if each != _ZONE_REMARK)
-    return Plot(tuple(map(_text, xs)), ("rows",), (tuple(counts),), remark, xs, x_name=plot.names[0])
+    remark = ", ".join(each for each in plot.remark.split(", ") if each != ZONE_REMARK)
+    return Plot(tuple(map(number_text, xs)), ("rows",), (tuple(counts),), remark, xs, x_name=plot.names[0])
 
 
 _LARGEST_COUNT = 1e12
@@ -457,157 +317,6 @@ def _column(level: float, shows: bool) -> str:
     return " ▁▂▃▄▅▆▇█"[max(eighths, 0)]
 
 
-def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
-    """Return the line of labels below an x-axis: round values of x, or else two to five values at even distances.
-
-    If x is a text, the labels are those of the first and the last row.
-
-    Args:
-        plot: the data of the chart.
-        room: cells of the axis.
-        at: returns the value of x at a position on the axis, 0.0 to 1.0; None if x grows linearly.
-    """
-    first, last = plot.labels[0], plot.labels[-1]
-    if plot.xs is None:
-        return column(first, max(room - len(last) - 1, 0)) + " " + last
-    low, high = min(plot.xs), max(plot.xs)
-    if plot.is_time:
-        # The cells of a histogram are those of its bins, which may have no even width.
-        rising = None if at is None else plot.xs
-        return _time_ticks(low, high, room, rising) or _ends(low, high, room)
-    if at is None and (ticks := _round_ticks(plot, low, high, room)):
-        return ticks
-    texts: list[str] = []
-    for number in (5, 4, 3, 2):
-        shares = [part / (number - 1) for part in range(number)]
-        values = [low + (high - low) * share if at is None else at(share) for share in shares]
-        texts = [_position_text(value, high - low, plot) for value in values]
-        if sum(map(len, texts)) + 3 * number <= room:
-            break
-    line = ""
-    for part, text in enumerate(texts):
-        place = round(part * (room - 1) / max(len(texts) - 1, 1))
-        start = min(max(place - (len(text) // 2 if part else 0), len(line) + bool(line)), max(room - len(text), 0))
-        line = line.ljust(start) + text if start >= len(line) else line
-    return line
-
-
-def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
-    """Return the line of labels at the multiples of a round step from `low` to `high`; empty if two do not fit."""
-    for number in (5, 4, 3, 2):
-        step = nice_top((high - low) / number)
-        first, last = math.ceil(low / step), math.floor(high / step)
-        if not math.isfinite(high - low) or last - first < 1 or last - first > _MOST_TICKS:
-            continue
-        ticks = [part * step for part in range(first, last + 1)]
-        texts = [_position_text(tick, high - low, plot) for tick in ticks]
-        if line := _placed(texts, [_share(tick, low, high) for tick in ticks], room):
-            return line
-    return ""
-
-
-def _placed(texts: Sequence[str], shares: Sequence[float], room: int, gap: int = 1) -> str:
-    """Return a line of `room` cells with texts in the middle of their places; empty if they do not fit.
-
-    Args:
-        texts: the texts.
-        shares: their places, from 0.0 at the left end to 1.0 at the right end.
-        room: cells of the line.
-        gap: fewest cells between two texts.
-    """
-    line = ""
-    for text, share in zip(texts, shares, strict=True):
-        start = min(max(round(share * (room - 1)) - len(text) // 2, 0), room - len(text))
-        if start < (len(line) + gap if line else 0):
-            return ""
-        line = line.ljust(start) + text
-    return line
-
-
-_SECONDS = (
-    *(power * digit for power in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1) for digit in (1, 2, 5)),
-    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200),
-    *(86_400, 2 * 86_400, 7 * 86_400, 14 * 86_400),
-)  # fmt: skip
-"""Round steps between times below an axis, in seconds, up to two weeks."""
-_MONTHS = (1, 2, 3, 6, *(12 * power * digit for power in (1, 10, 100) for digit in (1, 2, 5)))
-"""Longer steps, in months."""
-_MONDAY = 4 * 86_400
-"""A Monday, in seconds since the epoch, at which steps of weeks begin. All shorter steps divide it."""
-
-
-def _time_ticks(low: float, high: float, room: int, bins: Sequence[float] | None = None) -> str:
-    """Return the line of labels at different round moments from `low` to `high`; empty if two do not fit.
-
-    Args:
-        low: the first moment, in seconds since the epoch.
-        high: the last moment.
-        room: cells of the axis.
-        bins: the ascending moments of bins of equal width, for a histogram; None if the time grows linearly.
-    """
-
-    def share(moment: float) -> float:
-        return _share(moment, low, high) if bins is None else (bisect_right(bins, moment) - 1) / len(bins)
-
-    for step in _SECONDS:
-        if (high - low) / step <= _MOST_TICKS:
-            first, last = math.ceil((low - _MONDAY) / step), math.floor((high - _MONDAY) / step)
-            ticks = [_MONDAY + number * step for number in range(first, last + 1)]
-            texts = [_moment_text(tick, step, high - low) for tick in ticks]
-            if len(ticks) > 1 and (line := _placed(texts, list(map(share, ticks)), room, gap=2)):
-                return line
-    for months in _MONTHS:
-        if (high - low) / (months * 28 * 86_400) <= 2 * _MOST_TICKS and (starts := _month_starts(low, high, months)):
-            texts = [moment.strftime("%Y" if months >= 12 else "%Y-%m") for moment in starts]
-            shares = [share((moment - _EPOCH).total_seconds()) for moment in starts]
-            if len(starts) > 1 and (line := _placed(texts, shares, room, gap=2)):
-                return line
-    return ""
-
-
-def _ends(low: float, high: float, room: int) -> str:
-    """Return the line of labels with the first and the last moment, or with the first one if they are equal."""
-    span = high - low
-    step = 1e-4 if span < 0.01 else 0.1 if span < 10 else 1 if span < 5 * 86_400 else 86_400
-    first, last = (_moment_text(each, step, span) for each in (low, high))
-    return (first != last and _placed([first, last], [0.0, 1.0], room)) or first[:room]
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _month_starts(low: float, high: float, step: int) -> list[datetime]:
-    """Return the beginning of every month whose number, counted from year 0, is a multiple of `step`."""
-    try:
-        start, end = (_EPOCH + timedelta(seconds=each) for each in (low, high))
-    except OverflowError:
-        return []
-    numbers = range(-(-(start.year * 12 + start.month - 1) // step) * step, end.year * 12 + end.month, step)
-    found = [datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC) for number in numbers if number >= 12]
-    return [moment for moment in found if start <= moment]
-
-
-def _moment_text(moment: float, step: float, span: float) -> str:
-    """Return a moment as text, with the parts that differ between moments at this distance."""
-    try:
-        at = _EPOCH + timedelta(seconds=moment)
-    except OverflowError:
-        return f"{moment:.4g}"
-    if step < 1:
-        return at.strftime("%H:%M:%S.%f")[: -3 if step > 0.0009 else None]
-    if step >= 86_400:
-        return at.strftime("%Y-%m-%d")
-    return at.strftime(("%m-%d " if span >= 86_400 else "") + ("%H:%M:%S" if step < 60 else "%H:%M"))
-
-
-_MOST_TICKS = 10
-"""Most steps between labels below an axis. With more labels, the axis would be hard to read."""
-
-
-def _position_text(value: float, span: float, plot: Plot) -> str:
-    return _moment_text(value, 1, span) if plot.is_time else _text(float(f"{value:.4g}"))
-
-
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a chart of lines in braille, with the scale at the left and the values of x below.
 
@@ -638,9 +347,9 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         return []
     if not values:
         return [fitted(((" Nothing to draw: no value is finite.", "muted"),), width)]
-    low, high = _rounded(*_scale(min(values), max(values)))
+    low, high = rounded_scale(*scale_of(min(values), max(values)))
     rows = height - 1
-    bottom, middle, top = (_tick(value) for value in (low, low / 2 + high / 2, high))
+    bottom, middle, top = (scale_label(value) for value in (low, low / 2 + high / 2, high))
     if rows < _LEAST_PANEL:
         middle = ""
     scale = max(map(len, (bottom, middle, top))) + 1
@@ -663,7 +372,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         for value, number in zip(bits[row], roles[row], strict=True):
             spans.append((chr(0x2800 + value) if value else " ", _ROLES[first + number] if number >= 0 else "text"))
         lines.append(tuple(spans))
-    lines.append(((" " * (scale + 1) + _ticks(plot, columns), "muted"),))
+    lines.append(((" " * (scale + 1) + axis_labels(plot, columns), "muted"),))
     return [fitted(line, width) for line in lines]
 
 
@@ -707,8 +416,8 @@ def _dots(
         if not _drawn(value):
             before = None
             continue
-        x = round(_share(here, at[0], at[-1]) * (across - 1)) if at[-1] > at[0] else 0
-        y = round(_share(value, low, high) * (down - 1))
+        x = round(share_of(here, at[0], at[-1]) * (across - 1)) if at[-1] > at[0] else 0
+        y = round(share_of(value, low, high) * (down - 1))
         if before is not None:
             steps = max(abs(x - before[0]), abs(y - before[1]), 1)
             for step in range(1, steps):
@@ -722,8 +431,8 @@ def _dots(
 def _bar(value: float | None, low: float, high: float, room: int, fill: str) -> str:
     if not _drawn(value) or high <= low:
         return " " * room
-    zero = round(_share(0.0, low, high) * room)
-    share = abs(_share(value, low, high) - _share(0.0, low, high))
+    zero = round(share_of(0.0, low, high) * room)
+    share = abs(share_of(value, low, high) - share_of(0.0, low, high))
     if value < 0:
         length = max(round(share * room), 1)
         return (" " * (zero - length) + fill * length).ljust(room)[:room]
@@ -736,69 +445,5 @@ def _bar(value: float | None, low: float, high: float, room: int, fill: str) -> 
     return (" " * zero + fill * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)[:room]
 
 
-def _scale(least: float, most: float) -> tuple[float, float]:
-    """Return the lowest and the highest value of the scale, for values from `least` to `most`.
-
-    The scale includes zero, unless all values are positive and the lowest is at least half of the highest.
-    """
-    if least == most or least <= 0 or least < most / 2:
-        least, most = min(least, 0.0), max(most, 0.0)
-    return (least, most) if most > least else (0.0, 1.0)
-
-
-_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0, 20.0)
-"""Round steps of a scale. Twice each step is round, too."""
-_LEAST_STEP, _LARGEST_STEP = 1e-9, 1e300
-"""Steps outside of these bounds are not rounded, because numbers could overflow."""
-
-
-def _rounded(low: float, high: float) -> tuple[float, float]:
-    """Return a scale from `low` to `high`, extended so that its two ends and its middle are round numbers.
-
-    Scales of the largest and smallest numbers are unchanged.
-    """
-    least = (high - low) / 4
-    if not _LEAST_STEP < least < _LARGEST_STEP:
-        return low, high
-    if low == 0 or high == 0:
-        top = nice_top(high - low)
-        return (0.0, top) if high > 0 else (-top, 0.0)
-    power = 10.0 ** math.floor(math.log10(least))
-    for step in (each * power for each in _STEPS if each * power >= least):
-        # Because of rounding errors, the quotients may be slightly beside a whole number that they should equal.
-        first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
-        last += (last - first) % 2  # an even number of steps, so that one ends in the middle
-        if last - first <= 4:
-            return first * step, last * step
-    return low, high
-
-
-def _tick(value: float) -> str:
-    """Return the label of a round value, with all of its digits."""
-    return f"{value:,.10g}" if abs(value) < 1e6 and value != int(value) else _text(value)
-
-
-def _share(value: float, low: float, high: float) -> float:
-    """Return the position of `value` between `low` (0.0) and `high` (1.0)."""
-    if math.isfinite(high - low):
-        return (value - low) / (high - low)
-    # The difference of very large numbers overflows. The difference of their halves does not.
-    return (value / 2 - low / 2) / (high / 2 - low / 2)
-
-
 def _drawn(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
-
-
-def _number(value: object) -> float | None:
-    return None if value is None else float(value)  # type: ignore[arg-type]  # a number, by the column's type
-
-
-def _text(value: float | None) -> str:
-    if value is None:
-        return "NULL"
-    if not math.isfinite(value) or abs(value) >= 1e15:
-        return f"{value:.4g}"
-    if value == int(value):
-        return f"{int(value):,}"
-    return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"

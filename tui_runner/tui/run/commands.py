@@ -117,7 +117,7 @@ class RunCommands:
 
     @property
     def refusal(self) -> str:
-        """Why the run accepts no commands, as text for the user who has given one; empty if it accepts them."""
+        """The reason for which the run accepts no commands, as text for the user; empty if it accepts them."""
         if self.goes_on:
             return ""
         snapshot = self.snapshot

@@ -1,0 +1,224 @@
+"""Labels the axes of charts with round numbers and moments, and computes their scales."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from tui_runner.tui.query.chart_data import Plot
+from tui_runner.tui.widgets.braille import nice_top
+from tui_runner.tui.widgets.paint import column
+
+
+def axis_labels(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
+    """Return the line of labels below an x-axis: round values of x, or else two to five values at even distances.
+
+    If x is a text, the labels are those of the first and the last row.
+
+    Args:
+        plot: the data of the chart.
+        room: cells of the axis.
+        at: returns the value of x at a position on the axis, 0.0 to 1.0; None if x grows linearly.
+    """
+    first, last = plot.labels[0], plot.labels[-1]
+    if plot.xs is None:
+        return column(first, max(room - len(last) - 1, 0)) + " " + last
+    low, high = min(plot.xs), max(plot.xs)
+    if plot.is_time:
+        # The cells of a histogram are those of its bins, which may have no even width.
+        rising = None if at is None else plot.xs
+        return _time_ticks(low, high, room, rising) or _ends(low, high, room)
+    if at is None and (ticks := _round_ticks(plot, low, high, room)):
+        return ticks
+    texts: list[str] = []
+    for number in (5, 4, 3, 2):
+        shares = [part / (number - 1) for part in range(number)]
+        values = [low + (high - low) * share if at is None else at(share) for share in shares]
+        texts = [_position_text(value, high - low, plot) for value in values]
+        if sum(map(len, texts)) + 3 * number <= room:
+            break
+    line = ""
+    for part, text in enumerate(texts):
+        place = round(part * (room - 1) / max(len(texts) - 1, 1))
+        start = min(max(place - (len(text) // 2 if part else 0), len(line) + bool(line)), max(room - len(text), 0))
+        line = line.ljust(start) + text if start >= len(line) else line
+    return line
+
+
+def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
+    """Return the line of labels at the multiples of a round step from `low` to `high`; empty if two do not fit."""
+    for number in (5, 4, 3, 2):
+        step = nice_top((high - low) / number)
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if not math.isfinite(high - low) or last - first < 1 or last - first > _MOST_TICKS:
+            continue
+        ticks = [part * step for part in range(first, last + 1)]
+        texts = [_position_text(tick, high - low, plot) for tick in ticks]
+        if line := _placed(texts, [share_of(tick, low, high) for tick in ticks], room):
+            return line
+    return ""
+
+
+def _placed(texts: Sequence[str], shares: Sequence[float], room: int, gap: int = 1) -> str:
+    """Return a line of `room` cells with texts in the middle of their places; empty if they do not fit.
+
+    Args:
+        texts: the texts.
+        shares: their places, from 0.0 at the left end to 1.0 at the right end.
+        room: cells of the line.
+        gap: fewest cells between two texts.
+    """
+    line = ""
+    for text, share in zip(texts, shares, strict=True):
+        start = min(max(round(share * (room - 1)) - len(text) // 2, 0), room - len(text))
+        if start < (len(line) + gap if line else 0):
+            return ""
+        line = line.ljust(start) + text
+    return line
+
+
+_SECONDS = (
+    *(power * digit for power in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1) for digit in (1, 2, 5)),
+    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200),
+    *(86_400, 2 * 86_400, 7 * 86_400, 14 * 86_400),
+)  # fmt: skip
+"""Round steps between times below an axis, in seconds, up to two weeks."""
+_MONTHS = (1, 2, 3, 6, *(12 * power * digit for power in (1, 10, 100) for digit in (1, 2, 5)))
+"""Longer steps, in months."""
+_MONDAY = 4 * 86_400
+"""A Monday, in seconds since the epoch, at which steps of weeks begin. All shorter steps divide it."""
+
+
+def _time_ticks(low: float, high: float, room: int, bins: Sequence[float] | None = None) -> str:
+    """Return the line of labels at different round moments from `low` to `high`; empty if two do not fit.
+
+    Args:
+        low: the first moment, in seconds since the epoch.
+        high: the last moment.
+        room: cells of the axis.
+        bins: the ascending moments of bins of equal width, for a histogram; None if the time grows linearly.
+    """
+
+    def share(moment: float) -> float:
+        return share_of(moment, low, high) if bins is None else (bisect_right(bins, moment) - 1) / len(bins)
+
+    for step in _SECONDS:
+        if (high - low) / step <= _MOST_TICKS:
+            first, last = math.ceil((low - _MONDAY) / step), math.floor((high - _MONDAY) / step)
+            ticks = [_MONDAY + number * step for number in range(first, last + 1)]
+            texts = [_moment_text(tick, step, high - low) for tick in ticks]
+            if len(ticks) > 1 and (line := _placed(texts, list(map(share, ticks)), room, gap=2)):
+                return line
+    for months in _MONTHS:
+        if (high - low) / (months * 28 * 86_400) <= 2 * _MOST_TICKS and (starts := _month_starts(low, high, months)):
+            texts = [moment.strftime("%Y" if months >= 12 else "%Y-%m") for moment in starts]
+            shares = [share((moment - _EPOCH).total_seconds()) for moment in starts]
+            if len(starts) > 1 and (line := _placed(texts, shares, room, gap=2)):
+                return line
+    return ""
+
+
+def _ends(low: float, high: float, room: int) -> str:
+    """Return the line of labels with the first and the last moment, or with the first one if they are equal."""
+    span = high - low
+    step = 1e-4 if span < 0.01 else 0.1 if span < 10 else 1 if span < 5 * 86_400 else 86_400
+    first, last = (_moment_text(each, step, span) for each in (low, high))
+    return (first != last and _placed([first, last], [0.0, 1.0], room)) or first[:room]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _month_starts(low: float, high: float, step: int) -> list[datetime]:
+    """Return the beginning of every month whose number, counted from year 0, is a multiple of `step`."""
+    try:
+        start, end = (_EPOCH + timedelta(seconds=each) for each in (low, high))
+    except OverflowError:
+        return []
+    numbers = range(-(-(start.year * 12 + start.month - 1) // step) * step, end.year * 12 + end.month, step)
+    found = [datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC) for number in numbers if number >= 12]
+    return [moment for moment in found if start <= moment]
+
+
+def _moment_text(moment: float, step: float, span: float) -> str:
+    """Return a moment as text, with the parts that differ between moments at this distance."""
+    try:
+        at = _EPOCH + timedelta(seconds=moment)
+    except OverflowError:
+        return f"{moment:.4g}"
+    if step < 1:
+        return at.strftime("%H:%M:%S.%f")[: -3 if step > 0.0009 else None]
+    if step >= 86_400:
+        return at.strftime("%Y-%m-%d")
+    return at.strftime(("%m-%d " if span >= 86_400 else "") + ("%H:%M:%S" if step < 60 else "%H:%M"))
+
+
+_MOST_TICKS = 10
+"""Most steps between labels below an axis. With more labels, the axis would be hard to read."""
+
+
+def _position_text(value: float, span: float, plot: Plot) -> str:
+    return _moment_text(value, 1, span) if plot.is_time else number_text(float(f"{value:.4g}"))
+
+
+def scale_of(least: float, most: float) -> tuple[float, float]:
+    """Return the lowest and the highest value of the scale, for values from `least` to `most`.
+
+    The scale includes zero, unless all values are positive and the lowest is at least half of the highest.
+    """
+    if least == most or least <= 0 or least < most / 2:
+        least, most = min(least, 0.0), max(most, 0.0)
+    return (least, most) if most > least else (0.0, 1.0)
+
+
+STEPS = (1.0, 2.0, 2.5, 5.0, 10.0, 20.0)
+"""Round steps of a scale. Twice each step is round, too."""
+LEAST_STEP, LARGEST_STEP = 1e-9, 1e300
+"""Steps outside of these bounds are not rounded, because numbers could overflow."""
+
+
+def rounded_scale(low: float, high: float) -> tuple[float, float]:
+    """Return a scale from `low` to `high`, extended so that its two ends and its middle are round numbers.
+
+    Scales of the largest and smallest numbers are unchanged.
+    """
+    least = (high - low) / 4
+    if not LEAST_STEP < least < LARGEST_STEP:
+        return low, high
+    if low == 0 or high == 0:
+        top = nice_top(high - low)
+        return (0.0, top) if high > 0 else (-top, 0.0)
+    power = 10.0 ** math.floor(math.log10(least))
+    for step in (each * power for each in STEPS if each * power >= least):
+        # Because of rounding errors, the quotients may be slightly beside a whole number that they should equal.
+        first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
+        last += (last - first) % 2  # an even number of steps, so that one ends in the middle
+        if last - first <= 4:
+            return first * step, last * step
+    return low, high
+
+
+def scale_label(value: float) -> str:
+    """Return the label of a round value, with all of its digits."""
+    return f"{value:,.10g}" if abs(value) < 1e6 and value != int(value) else number_text(value)
+
+
+def share_of(value: float, low: float, high: float) -> float:
+    """Return the position of `value` between `low` (0.0) and `high` (1.0)."""
+    if math.isfinite(high - low):
+        return (value - low) / (high - low)
+    # The difference of very large numbers overflows. The difference of their halves does not.
+    return (value / 2 - low / 2) / (high / 2 - low / 2)
+
+
+def number_text(value: float | None) -> str:
+    """Return a value as text, with separators and at most as many digits as a label needs; `NULL` for None."""
+    if value is None:
+        return "NULL"
+    if not math.isfinite(value) or abs(value) >= 1e15:
+        return f"{value:.4g}"
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
