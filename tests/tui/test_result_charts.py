@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -63,6 +65,51 @@ def test_series_of_very_different_size_have_panels_of_their_own() -> None:
     assert len([line for line in alike if "│" in line]) == 13
 
 
+def test_panels_share_their_margin_and_the_ticks_below_them() -> None:
+    hours = [datetime(2026, 1, 1) + timedelta(hours=hour) for hour in range(100)]
+    for x in (hours, list(range(100))):
+        apart = plot(x=x, price=[100 + hour % 7 for hour in range(100)], big=[hour * 120_000 for hour in range(100)])
+        for width, height in ((50, 12), (80, 20), (91, 25)):
+            lines = text(line_chart(apart, width, height))
+            axes = {re.search("[│╎]", line).start() for line in lines if re.search("[│╎]", line)}  # type: ignore[union-attr]
+            ticks = [line.rstrip() for line in lines if not re.search("[│╎]", line)]
+            assert len(axes) == 1 and len(ticks) == 2 and ticks[0] == ticks[1] and len(ticks[0].split()) > 2
+
+
+@pytest.mark.parametrize("count", [8, 10, 13, 20, 37, 100, 365])
+@pytest.mark.parametrize(("first", "width"), [(100, 10), (0, 1), (3, 5), (0.0, 0.25), (-1.5, 0.1), (1e6, 2500)])
+@pytest.mark.parametrize("cells", [34, 51, 91])
+def test_ticks_below_a_histogram_have_even_steps(count: int, first: float, width: float, cells: int) -> None:
+    xs = [round(first + width * place, 9) for place in range(count)]
+    *lines, below = text(histogram(plot(x=xs, n=[1 + place % 3 for place in range(count)]), cells, 8))
+    ticks = [(found.start(), float(found[0].replace(",", ""))) for found in re.finditer(r"\S+", below)]
+    values, starts = [value for _, value in ticks], [start for start, _ in ticks]
+    steps = [b - a for a, b in pairwise(values)]
+    assert len(values) > 1 and steps == pytest.approx([steps[0]] * len(steps), rel=1e-3)
+    assert len({b - a for a, b in pairwise(starts)}) == 1
+    # Each tick stands below the left edge of a column.
+    axis = lines[0].index("│") + 1
+    across = (starts[1] - starts[0]) / ((values[1] - values[0]) / width)
+    assert starts[0] - axis == pytest.approx((values[0] - first) / width * across, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("xs", "ticks"),
+    [
+        (range(1990, 2025), ["1990", "2000", "2010", "2020"]),
+        (range(800, 2501, 100), ["1,000", "1,500", "2,000", "2,500"]),
+        (range(1_000_020, 1_000_056), [f"1,000,0{number}" for number in (20, 30, 40, 50)]),
+        ([0.001 * n for n in range(5)], ["0", "0.001", "0.002", "0.003", "0.004"]),
+        ([7.5], ["7.5"]),
+        ([1e300, -1e300, 1.5e300], []),
+        ([1e18 + 1e3 * n for n in range(5)], []),
+    ],
+)
+def test_ticks_below_lines_are_exact(xs: Sequence[float], ticks: list[str]) -> None:
+    below = text(line_chart(plot(x=pa.array(xs, pa.float64()), y=[1.0] * len(xs)), 80, 8))[-1]
+    assert not ticks or below.split() == ticks
+
+
 def test_bars_of_very_different_size_have_scales_of_their_own_and_differ_without_colours() -> None:
     table = plot(kind=["a", "b"], size=[214_337, 100_000], n=[284, 142])
     lines = text(bars(table, 60, 8))
@@ -79,7 +126,7 @@ def test_bars_of_very_different_size_have_scales_of_their_own_and_differ_without
 
 def test_an_axis_has_round_ticks_and_no_label_is_cut() -> None:
     lines = text(line_chart(plot(x=list(range(0, 2_701, 27)), y=[62.5] * 101), 80, 10))
-    assert lines[-1].split() == ["0", "800", "1,600", "2,400"]
+    assert lines[-1].split() == ["0", "1,000", "2,000"]
     assert [line.partition("│")[0].strip() for line in lines if line[:3].strip()] == ["80", "40", "0"]
 
 
@@ -288,4 +335,4 @@ def test_labels_of_times_are_different_round_moments(first: str, seconds: float,
 def test_times_below_a_histogram_are_different_round_moments() -> None:
     times = [datetime(2026, 1, 1, 15, 50, 42) + timedelta(milliseconds=100 * n) for n in range(40)]
     last = text(histogram(plot(at=times, n=[1] * 40), 79, 8))[-1].split()
-    assert last == ["15:50:42", "15:50:44"]
+    assert last == ["15:50:42", "15:50:43", "15:50:44", "15:50:45"]

@@ -24,6 +24,7 @@ from tui_runner.tui.query.chart_axis import (
     LEAST_STEP,
     STEPS,
     axis_labels,
+    bin_labels,
     number_text,
     rounded_scale,
     scale_label,
@@ -239,10 +240,7 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
         label = number_text(top) if row == rows - 1 else "0" if row == 0 else ""
         text = "".join(_column(value / top * rows - row, value > 0 and row == 0) * across for value in heights)
         lines.append(((label.rjust(scale - 1) + " ", "muted"), ("│", "faint"), (text, _ROLES[0])))
-    room = across * len(heights)
-    xs = plot.xs or (0.0,)
-    below = axis_labels(plot, room, lambda share: xs[min(int(share * len(xs)), len(xs) - 1)])
-    lines.append(((" " * (scale + 1) + below, "muted"),))
+    lines.append(((" " * (scale + 1) + bin_labels(plot, each, across, room), "muted"),))
     return [fitted(line, width) for line in lines]
 
 
@@ -321,19 +319,34 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a chart of lines in braille, with the scale at the left and the values of x below.
 
     If the largest values of two series differ by more than the factor `_APART_LINES`, each series has its own panel and
-    scale.
+    scale. The panels have the same margin, so that the same x is at the same place in all of them.
     """
     each = height // max(len(plot.series), 1)
     if not _differ(plot, _APART_LINES) or each < _LEAST_PANEL:
         return _panel(plot, width, height)
+    panels = [
+        replace(plot, series=(series,), names=(name,)) for series, name in zip(plot.series, plot.names, strict=True)
+    ]
+    margin = max(max(map(len, _scale_labels(panel)), default=0) for panel in panels)
     lines: list[Line] = []
-    for number, series in enumerate(plot.series):
-        alone = replace(plot, series=(series,), names=(plot.names[number],))
-        lines += _panel(alone, width, each, first=number)
+    for number, panel in enumerate(panels):
+        lines += _panel(panel, width, each, first=number, margin=margin)
     return lines
 
 
-def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
+def _scale_of(plot: Plot) -> tuple[float, float] | None:
+    """Return the lowest and the highest value of the scale for all series; None if no value is finite."""
+    values = [value for series in plot.series for value in series if _drawn(value)]
+    return rounded_scale(*scale_of(min(values), max(values))) if values else None
+
+
+def _scale_labels(plot: Plot) -> tuple[str, ...]:
+    """Return the labels of the lowest, the middle and the highest value of the scale; none if no value is finite."""
+    ends = _scale_of(plot)
+    return () if ends is None else tuple(scale_label(value) for value in (ends[0], ends[0] / 2 + ends[1] / 2, ends[1]))
+
+
+def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0) -> list[Line]:
     """Return a chart of lines with one scale.
 
     Args:
@@ -341,18 +354,19 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         width: cells of a line.
         height: number of lines.
         first: index of the first series of `plot` among all series of the result, which decides on its colour.
+        margin: fewest cells for the labels of the scale, at the left.
     """
-    values = [value for series in plot.series for value in series if _drawn(value)]
     if height < 3:
         return []
-    if not values:
+    ends = _scale_of(plot)
+    if ends is None:
         return [fitted(((" Nothing to draw: no value is finite.", "muted"),), width)]
-    low, high = rounded_scale(*scale_of(min(values), max(values)))
+    low, high = ends
     rows = height - 1
-    bottom, middle, top = (scale_label(value) for value in (low, low / 2 + high / 2, high))
+    bottom, middle, top = _scale_labels(plot)
     if rows < _LEAST_PANEL:
         middle = ""
-    scale = max(map(len, (bottom, middle, top))) + 1
+    scale = max(margin, *map(len, (bottom, middle, top))) + 1
     columns = max(width - scale - 2, 1)
     bits = [[0] * columns for _ in range(rows)]
     roles = [[-1] * columns for _ in range(rows)]
