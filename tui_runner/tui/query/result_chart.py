@@ -33,7 +33,7 @@ from tui_runner.tui.query.chart_axis import (
 )
 from tui_runner.tui.query.chart_data import MOST_BARS, MOST_ROWS, ZONE_REMARK, Plot, plot_of
 from tui_runner.tui.widgets.braille import nice_top
-from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted
+from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, column, fitted, spread
 
 _ROLES = ("chart-1", "chart-2", "warn", "done")
 """Roles of the series, each with another colour: as many as `MOST_SERIES`."""
@@ -64,30 +64,39 @@ class ResultChart(PaintedWidget, can_focus=True):
         super().__init__(id=id)
         self._plot: Plot | str = "there is no result"
         self._kind = ChartKind.BARS
+        self._keys = ""
 
-    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool) -> None:
+    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool, keys: str = "") -> None:
         """Draw a result.
 
         Args:
             table: the first rows of the result.
             kind: bars or lines.
             complete: True if the result has no more rows.
+            keys: the keys that lead to another kind of chart and back to the rows, with labels.
         """
         self._plot = plot_of(table, complete=complete)
-        self._kind = kind
+        self._kind, self._keys = kind, keys
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return a line with the names of the series, and the chart below it."""
+        """Return a line with the names of the series and the keys, and the chart below it."""
         if isinstance(self._plot, str):
-            return [((f" Nothing to draw: {self._plot}.", "muted"),)]
+            return [self._first_line(((f" Nothing to draw: {self._plot}.", "muted"),), width)]
         plot, draw = self._plot, line_chart
         if self._kind is ChartKind.BARS:
             if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
                 plot = distribution(plot)
             draw = histogram if _is_histogram(plot) else bars
         remark = _OWN_SCALES if draw is bars and _differ(plot, _APART) else ""
-        return [fitted(_legend(plot, remark), width), *draw(plot, width, height - 1)]
+        return [self._first_line(_legend(plot, remark), width), *draw(plot, width, height - 1)]
+
+    def _first_line(self, left: Line, width: int) -> Line:
+        """Return `left`, with the keys at the right end if there is room for both."""
+        keys: Line = ((f"{self._keys} ", "muted"),)
+        if not self._keys or cells(left) + cells(keys) + BETWEEN > width:
+            return fitted(left, width)
+        return spread(left, keys, width)
 
 
 def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:

@@ -79,7 +79,8 @@ class QueryTab(Vertical):
         console: runs the statements.
         editor: the editor.
         shown: the content of the lower part.
-        chart_kind: kind of the chart in which results are drawn; None to show their rows.
+        chart_kind: kind of the chart in which the result is drawn; None to show its rows. A chart stays for the next
+            statement if its result has the same columns, for example after a change of a filter.
     """
 
     class Ran(Message):
@@ -128,6 +129,8 @@ class QueryTab(Vertical):
         self._closed = False
         self.shown = Shown.NOTHING
         self.chart_kind: ChartKind | None = None
+        self._charted: pa.Schema | None = None
+        """Columns of the result for which the user has chosen a chart; None before the first chart."""
 
     def compose(self) -> ComposeResult:
         """Yield the editor, the status, and the widgets for the result. One of these widgets is visible."""
@@ -284,19 +287,24 @@ class QueryTab(Vertical):
             self.status.remark(why)
 
     def draw_chart(self, kind: ChartKind | None) -> None:
-        """Draw results as charts of this kind from now on, or show their rows if `kind` is None."""
+        """Draw the result as a chart of this kind, or show its rows if `kind` is None."""
         self.chart_kind = kind
         if self._first is not None:
+            self._charted = self._first.schema
             self._show(Shown.ROWS if kind is None else Shown.CHART)
             self._draw()
 
     def next_chart(self) -> None:
         """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows."""
-        if self._first is None or not self.result_parts:
-            return
-        kinds = (*suitable_kinds(self._first, self.result_parts[0].size.height), None)
+        if self._first is not None and self.result_parts:
+            self.draw_chart(self._next_kind(self._first))
+
+    def _next_kind(self, first: pa.Table) -> ChartKind | None:
+        # One of the two is hidden, and may have no size yet. Otherwise they are equally high.
+        height = max(self.grid.size.height, self.query_one(ResultChart).size.height)
+        kinds = (*suitable_kinds(first, height), None)
         place = kinds.index(self.chart_kind) if self.chart_kind in kinds else -1
-        self.draw_chart(kinds[0] if self.chart_kind is None else kinds[place + 1])
+        return kinds[0] if self.chart_kind is None else kinds[place + 1]
 
     def close(self) -> None:
         """End the statement and release all resources. The call blocks, so make it in a thread."""
@@ -346,9 +354,9 @@ class QueryTab(Vertical):
         self._end_busy()
         if self._closed:
             return
-        if self.chart_kind is not None and self._first is not None and not self._first.schema.equals(first.schema):
-            # The kind was chosen for other columns.
-            self.chart_kind = suitable_kinds(first, self.query_one(ResultChart).size.height)[0]
+        if self._charted is not None and not self._charted.equals(first.schema):
+            # The chart was chosen for other columns. Show the rows of another question first.
+            self.chart_kind = self._charted = None
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
         self._updated = time.monotonic()
         seconds = self._updated - self._started
@@ -538,7 +546,12 @@ class QueryTab(Vertical):
 
     def _draw(self) -> None:
         if self._first is not None and self.chart_kind is not None and self._pages is not None:
-            self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
+            following = self._next_kind(self._first) or "table"
+            keys = [f"{key_of(self.screen, 'query.chart')} {following}"]
+            if following != "table":
+                keys.append(f"{key_of(self.screen, 'query.back')} table")
+            chart = self.query_one(ResultChart)
+            chart.show(self._first, self.chart_kind, complete=self._pages.complete, keys="  ".join(keys))
 
 
 def _answer(console: AnyConsole, sql: str, values: Mapping[str, object]) -> tuple[Pages, pa.Table, UserError | None]:
