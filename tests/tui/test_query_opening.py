@@ -45,6 +45,37 @@ async def test_the_screen_opens_with_the_newest_rows_and_typed_text_replaces_the
         assert at.tab.editor.text == "SELECT 1"
 
 
+@pytest.mark.parametrize(
+    "before",
+    [[], ["f6", "f6", "f6"], ["f8", "f8", "f8"], ["f1", "escape"], ["f6", "down", "c", "f6", "f6"]],
+    ids="-".join,
+)
+async def test_what_is_typed_replaces_the_opening_statement_whatever_was_looked_at_before(
+    database: Database, tmp_path: Path, before: list[str]
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(80, 24)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        await at.press(*before, *"FROM x")
+        assert at.tab.editor.text == "FROM x"
+
+
+async def test_the_first_click_leaves_the_opening_statement_selected_and_the_second_edits_it(
+    database: Database, tmp_path: Path
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        opening = at.tab.editor.text
+        await pilot.click(at.tab.editor, offset=(9, 1))
+        assert at.tab.editor.selected_text == opening
+        await pilot.click(at.tab.editor, offset=(9, 1))
+        await at.press("X")
+        assert len(at.tab.editor.text) == len(opening) + 1 and "X" in at.tab.editor.text[1:-1]
+
+
 async def test_text_that_is_typed_while_the_screen_opens_stays_above_the_newest_rows(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -503,6 +503,13 @@ class QueryScreen(EarlyClose, Screen[None]):
             # The editor may not have handled all keys that were typed before this one, so select the text after them.
             self.tab.editor.call_later(self.tab.editor.select_all)
 
+    def action_clear(self) -> None:
+        """Delete the whole text of the editor."""
+        if self.tab is not None:
+            self.set_focus(self.tab.editor)
+            # The editor may not have handled all keys that were typed before this one, so delete the text after them.
+            self.tab.editor.call_later(self.tab.editor.clear_all)
+
     # --- choosing a statement, and looking at its result ----------------------------------------------------
 
     def action_ready_made(self) -> None:

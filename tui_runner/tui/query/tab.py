@@ -226,13 +226,12 @@ class QueryTab(Vertical):
     def begin_with(self, sql: str) -> None:
         """Run a statement that the user has not typed.
 
-        The statement is selected in the editor, so that the first typed character replaces it. But a text that is in
-        the editor already stays there.
+        The statement is selected in the editor, so that the first typed character replaces it. But a text that the user
+        has typed or edited stays there.
         """
         editor = self.editor
-        if not editor.text:
-            editor.load_text(sql)
-            editor.select_all()
+        if not editor.text or editor.has_proposal:
+            editor.propose(sql)
             self.saved = editor.text
         self._order = None
         self._run(Statement(sql, 0, len(sql)), {})
