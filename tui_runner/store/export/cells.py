@@ -217,6 +217,13 @@ _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Units per second."""
 
 
+_INFINITE_NANOSECONDS = {
+    "2262-04-11 23:47:16.854775807": "infinity",
+    "1677-09-21 00:12:43.145224193": "-infinity",
+}
+"""DuckDB's names of the infinite timestamps in nanoseconds. Arrow writes them as the largest and smallest moments."""
+
+
 def moment_texts(array: pa.Array) -> list[str | None]:
     """Return dates, times and timestamps as texts; None for NULL. With a time zone, they are in UTC and end in `Z`."""
     kind = array.type
@@ -226,6 +233,8 @@ def moment_texts(array: pa.Array) -> list[str | None]:
         zone = "Z"
         array = array.view(pa.timestamp(kind.unit))
     texts = array.cast(pa.string()).to_pylist()
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        texts = [text and _INFINITE_NANOSECONDS.get(text, text) for text in texts]
     return [text and _short(_beyond(text, kind) if text[0] == "<" else text, zone) for text in texts]
 
 
