@@ -79,10 +79,7 @@ def test_jobs_are_found_without_being_executed(folder: Path) -> None:
     assert here[0].error.startswith("line 3:") and here[1].job == f"{folder}/scrape.py:pages"
     assert {"flaky", "tables"} <= {job.name for job in found if job.group == "samples"}
     elsewhere = [job for job in found if job.group == RECENT]
-    assert [(job.job, job.doc) for job in elsewhere] == [
-        (f"{old}:pages", f"{old}  Fetch pages."),
-        (f"{old}:plain", f"{old}  "),
-    ]
+    assert [(job.job, job.doc) for job in elsewhere] == [(f"{old}:pages", "Fetch pages."), (f"{old}:plain", "")]
     assert elsewhere[0].place.startswith(f"{old}:")
 
 
@@ -755,6 +752,9 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     detail = Detail((("  last: just now, 90 done", "muted"),), (("  ", "text"), ("▁▃█", "chart-1")))
     assert text(detail, 30) == "  last: just now, 90 done  ▁▃█"
     assert text(detail, 29) == "  last: just now, 90 done"
+    elsewhere = FoundJob("/there/on/the/disk/shop.py:tidy", "tidy", "Sweep.", RECENT)
+    assert text(elsewhere, 60) == "tidy           /there/on/the/disk/shop.py  Sweep."
+    assert text(elsewhere, 30).startswith("tidy           …e/disk/shop.py  ")  # the end of a path matters more
     run = found_run("finished", done=30, failed=12)
     found = FoundDatabase(run.database, (run,), nbytes=3_900_000, last_seen=1_000.0)
     whole = "books.duckdb   3.9 MB     0 rows  12 failed  just now"

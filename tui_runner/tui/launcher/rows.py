@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
+from tui_runner.system.files import with_short_home
 from tui_runner.text.numbers import ago, percent, plural, short_plural, size
 from tui_runner.tui.launcher.discovery import (
     FUNCTIONS,
@@ -22,7 +23,7 @@ from tui_runner.tui.launcher.discovery import (
     FoundRun,
 )
 from tui_runner.tui.widgets.braille import resampled
-from tui_runner.tui.widgets.paint import Line, Span, cells, column, own, sparkline
+from tui_runner.tui.widgets.paint import Line, Span, cells, column, end_of, own, sparkline
 
 _SPARK = 12
 """Cells of the throughput curve of a run, so that it fits beside the figures in a terminal of 80 columns."""
@@ -292,7 +293,11 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             title = job_title(found, same_name)
             name = column(title, max(_NAMES, cell_len(title)))
             plain = "" if found.decorated else f"{own(found.place.partition(':')[0], 40)} · a function without @job"
-            return ((name, "strong"), (f"  {own(found.doc) or plain}", "muted"))
+            about = own(found.doc) or plain
+            if found.group == RECENT:
+                path = own(with_short_home(found.job.rpartition(":")[0]))
+                about = f"{end_of(path, width - cell_len(name) - 2)}  {own(found.doc)}"
+            return ((name, "strong"), (f"  {about}", "muted"))
         case FoundJob() as found:
             return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
         case FoundRun(summary=summary) as run:
