@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 import pytest
+from rich.cells import cell_len
 
 from tui_runner.tui.query.result_chart import (
     ChartKind,
@@ -193,6 +194,30 @@ def test_ticks_below_a_histogram_are_values_of_its_bins() -> None:
     lines = text(histogram(plot(upto=[2.0**n for n in range(11)], items=[1] * 11), 70, 8))
     ticks = [int(each.replace(",", "")) for each in lines[-1].split()]
     assert ticks[0] == 1 and ticks[-1] == 1024 and set(ticks) <= {2**n for n in range(11)}
+
+
+def test_labels_below_lines_tell_no_more_than_the_rows() -> None:
+    assert text(line_chart(plot(x=["only"], y=[1.0]), 40, 6))[-1].split() == ["only"]
+    ends = text(line_chart(plot(x=["日本語一", "b", "日本語二"], y=[1.0, 2.0, 3.0]), 40, 6))[-1]
+    assert ends.split() == ["日本語一", "日本語二"] and cell_len(ends) <= 40
+    long = text(line_chart(plot(x=["a" * 90, "b", "z" * 90], y=[1.0, 2.0, 3.0]), 40, 6))[-1].split()
+    assert [each[0] for each in long] == ["a", "z"] and all(each.endswith("…") for each in long)
+    # Nothing is between two whole numbers.
+    assert text(line_chart(plot(x=[0, 1], y=[1.0, 2.0]), 60, 6))[-1].split() == ["0", "1"]
+    assert text(line_chart(plot(x=list(range(12)), y=[1.0] * 12), 60, 6))[-1].split() == ["0", "5", "10"]
+
+
+def test_an_infinite_time_has_no_place_on_an_axis() -> None:
+    days = pa.array([19_000, 19_001, 2**31 - 1], pa.date32())
+    made = plot(day=days, n=[1, 2, 3])
+    assert made.xs is None and made.labels[-1] == "infinity"
+    assert text(line_chart(made, 60, 6))[-1].split() == [made.labels[0], "infinity"]
+
+
+def test_a_distribution_says_how_many_rows_it_leaves_out() -> None:
+    values = [None if number % 5 == 0 else float(number) for number in range(100)]
+    assert distribution(plot(x=list(range(100)), y=values)).remark == "20 rows without a number left out"
+    assert distribution(plot(x=list(range(100)), y=[float(number) for number in range(100)])).remark == ""
 
 
 def test_a_chart_says_once_in_which_zone_its_times_are() -> None:

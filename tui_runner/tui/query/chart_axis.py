@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from rich.cells import cell_len
+
 from tui_runner.tui.query.chart_data import Plot
 from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import column
@@ -24,7 +26,9 @@ def axis_labels(plot: Plot, room: int) -> str:
     """
     first, last = plot.labels[0], plot.labels[-1]
     if plot.xs is None:
-        return column(first, max(room - len(last) - 1, 0)) + " " + last
+        # With one row, one label is enough. A label that is too long leaves room for the other one.
+        last = "" if last == first else column(last, min(cell_len(last), max(room // 2, 1)))
+        return f"{column(first, max(room - cell_len(last) - 1, 1))} {last}".rstrip()
     low, high = min(plot.xs), max(plot.xs)
     if plot.is_time:
         return _time_ticks(low, high, room) or _ends(low, high, room)
@@ -89,12 +93,16 @@ def _tick_columns(starts: Sequence[float]) -> Iterator[tuple[int, int]]:
 
 def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
     """Return the line of labels at the multiples of a round step from `low` to `high`; empty if two do not fit."""
+    is_whole = all(x == math.floor(x) for x in plot.xs or ())  # for example, nothing is between two chunks
     for number in (5, 4, 3, 2):
         least = (high - low) / number
         if not LEAST_STEP < least < LARGEST_STEP:
             continue
         power = 10.0 ** math.floor(math.log10(least))
-        step = next(each * power for each in STEPS if each * power >= least)
+        steps = [each * power for each in STEPS if each * power >= least]
+        if is_whole:
+            steps = [max(step, 1.0) for step in steps if step < 1 or step == math.floor(step)]
+        step = steps[0]
         # Because of rounding errors, the quotients may be slightly beside a whole number that they should equal.
         first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
         if last - first < 1 or max(abs(first), abs(last)) > 1e9:

@@ -18,6 +18,7 @@ from typing import TypeGuard
 
 import pyarrow as pa
 
+from tui_runner.text.numbers import plural
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.query.chart_axis import (
     LARGEST_STEP,
@@ -273,7 +274,10 @@ def distribution(plot: Plot) -> Plot:
     for value in values:
         counts[math.floor(value / step) - first] += 1
     xs = tuple(float(f"{number * step:.12g}") for number in range(first, last + 1))
-    remark = ", ".join(each for each in plot.remark.split(", ") if each != ZONE_REMARK)
+    remarks = [each for each in plot.remark.split(", ") if each and each != ZONE_REMARK]
+    if missing := len(plot.series[0]) - len(values):
+        remarks.append(f"{plural(missing, 'row')} without a number left out")
+    remark = ", ".join(remarks)
     return Plot(tuple(map(number_text, xs)), ("rows",), (tuple(counts),), remark, xs, x_name=plot.names[0])
 
 
