@@ -120,6 +120,15 @@ def test_a_value_is_the_same_alone_and_within_others(console: Console, expressio
     assert one(console, f"map {{{expression}: 1}}")[1] == f"{{{json.dumps(text)}: 1}}"
 
 
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])
+def test_nan_and_infinities_are_not_shown_as_null(console: Console, kind: str) -> None:
+    values = f"['nan', 'inf', '-inf', NULL, '1.5']::{kind}[]"
+    assert one(console, values) == ('["nan", "inf", "-inf", null, 1.5]', "[null, null, null, null, 1.5]")
+    text, exported = one(console, f"{{'a': map {{'k': {values}}}}}")
+    assert text == '{"a": {"k": ["nan", "inf", "-inf", null, 1.5]}}'
+    assert exported == '{"a": {"k": [null, null, null, null, 1.5]}}'
+
+
 @pytest.mark.parametrize(
     "expression",
     [

@@ -111,7 +111,9 @@ def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
         height: number of lines for the chart, with its legend.
     """
     plot = plot_of(table, complete=True)
-    if isinstance(plot, str) or _has_room(plot, height - 1):
+    if isinstance(plot, str):
+        return (ChartKind.BARS,)
+    if _has_room(plot, height - 1):
         return ChartKind.BARS, ChartKind.LINE
     is_binned = _is_histogram(plot) and len(plot.labels) <= MOST_BARS
     if is_binned or (plot.xs is None and len(plot.series) == 1):
