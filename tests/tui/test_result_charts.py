@@ -161,6 +161,14 @@ def test_lines_have_panels_of_their_own_from_a_smaller_factor_than_bars() -> Non
     assert len([line for line in text(line_chart(near, 60, 14)) if "│" in line]) == 13
 
 
+def test_a_chart_that_is_too_low_for_panels_says_that_its_series_have_one_scale() -> None:
+    table = pa.table({"x": range(20), "small": [number * 0.1 for number in range(20)], "large": range(20)})
+    chart = ResultChart()
+    chart.show(table, ChartKind.LINE, complete=True)
+    assert "one scale: too low for a panel each" in text(chart.paint(80, 9))[0]
+    assert "one scale" not in text(chart.paint(80, 11))[0]
+
+
 def test_a_scale_that_does_not_begin_at_zero_has_a_broken_axis() -> None:
     assert "╎" in text(line_chart(plot(x=[1, 2, 3], y=[90, 95, 100]), 60, 8))[-2]
     assert "╎" not in "".join(text(line_chart(plot(x=[1, 2, 3], y=[9, 95, 100]), 60, 8)))

@@ -89,7 +89,11 @@ class ResultChart(PaintedWidget, can_focus=True):
             if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
                 plot = distribution(plot)
             draw = histogram if _is_histogram(plot) else bars
-        remark = _OWN_SCALES if draw is bars and _differ(plot, _APART) else ""
+        remark = ""
+        if draw is bars and _differ(plot, _APART):
+            remark = _OWN_SCALES
+        elif draw is line_chart and _differ(plot, _APART_LINES) and not _has_panels(plot, height - 1):
+            remark = _ONE_SCALE
         return [self._first_line(_legend(plot, remark), width), *draw(plot, width, height - 1)]
 
     def _first_line(self, left: Line, width: int) -> Line:
@@ -130,6 +134,7 @@ def _has_room(plot: Plot, height: int) -> bool:
 
 
 _OWN_SCALES = "each series has a scale of its own"
+_ONE_SCALE = "one scale: too low for a panel each"
 
 
 def _legend(plot: Plot, remark: str) -> Line:
@@ -336,9 +341,9 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     If the largest values of two series differ by more than the factor `_APART_LINES`, each series has its own panel and
     scale. The panels have the same margin, so that the same x is at the same place in all of them.
     """
-    each = height // max(len(plot.series), 1)
-    if not _differ(plot, _APART_LINES) or each < _LEAST_PANEL:
+    if not _has_panels(plot, height):
         return _panel(plot, width, height)
+    each = height // len(plot.series)
     panels = [
         replace(plot, series=(series,), names=(name,)) for series, name in zip(plot.series, plot.names, strict=True)
     ]
@@ -347,6 +352,11 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     for number, panel in enumerate(panels):
         lines += _panel(panel, width, each, first=number, margin=margin)
     return lines
+
+
+def _has_panels(plot: Plot, height: int) -> bool:
+    """Return True if each series gets its own panel, because their values differ and the height suffices."""
+    return _differ(plot, _APART_LINES) and height // len(plot.series) >= _LEAST_PANEL
 
 
 def _scale_of(plot: Plot) -> tuple[float, float] | None:
