@@ -185,6 +185,14 @@ def test_rising_bins_are_a_histogram_whose_columns_stand_side_by_side() -> None:
     assert all(len(line) <= 60 for line in text(histogram(many, 60, 10)))
 
 
+def test_bins_in_descending_order_are_the_same_histogram() -> None:
+    days = [datetime(2026, 1, 1) + timedelta(days=day) for day in range(40) if day % 9]
+    rising, falling = plot(day=days, n=list(range(len(days)))), plot(day=days[::-1], n=list(range(len(days)))[::-1])
+    assert _is_histogram(falling) and text(histogram(rising, 70, 9)) == text(histogram(falling, 70, 9))
+    charts = [pa.table({"day": order, "n": [1] * len(order)}) for order in (days, days[::-1])]
+    assert suitable_kinds(charts[0], 12) == suitable_kinds(charts[1], 12)
+
+
 def test_bins_that_are_empty_are_drawn_where_the_others_tell_their_width() -> None:
     even = with_empty_bins(plot(x=[0, 5, 10, 15, 40, 45, 50, 55], n=[1, 2, 3, 4, 5, 6, 7, 8]))
     assert even.xs == tuple(range(0, 60, 5))

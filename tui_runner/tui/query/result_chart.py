@@ -230,10 +230,23 @@ _LEAST_PANEL = 5
 
 
 def _is_histogram(plot: Plot) -> bool:
-    """Return True if the rows can be bins: one series without negative values, with ascending numbers or times as x."""
+    """Return True if the rows can be bins: one series without negative values, with numbers or times as x, in order.
+
+    The order may be descending, because statements often have the newest rows first.
+    """
     if plot.xs is None or len(plot.series) != 1 or len(plot.xs) < _LEAST_BINS:
         return False
-    return all(a < b for a, b in pairwise(plot.xs)) and all(_drawn(value) and value >= 0 for value in plot.series[0])
+    if any(a >= b for a, b in pairwise(_ascending(plot).xs or ())):
+        return False
+    return all(_drawn(value) and value >= 0 for value in plot.series[0])
+
+
+def _ascending(plot: Plot) -> Plot:
+    """Return `plot` with its rows in reverse order if the last x is lower than the first one."""
+    if plot.xs is None or plot.xs[0] <= plot.xs[-1]:
+        return plot
+    series = tuple(values[::-1] for values in plot.series)
+    return replace(plot, labels=plot.labels[::-1], series=series, xs=plot.xs[::-1])
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
@@ -244,7 +257,7 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
     """
     if height < 3:
         return []
-    plot = with_empty_bins(plot)
+    plot = with_empty_bins(_ascending(plot))
     values = [value for value in plot.series[0] if _drawn(value)]
     scale = len(number_text(max(values, default=0.0))) + 2
     room, rows = max(width - scale - 1, 1), height - 1
