@@ -165,7 +165,7 @@ def test_a_chart_that_is_too_low_for_panels_says_that_its_series_have_one_scale(
     table = pa.table({"x": range(20), "small": [number * 0.1 for number in range(20)], "large": range(20)})
     chart = ResultChart()
     chart.show(table, ChartKind.LINE, complete=True)
-    assert "one scale: too low for a panel each" in text(chart.paint(80, 9))[0]
+    assert "one scale for all" in text(chart.paint(80, 9))[0]
     assert "one scale" not in text(chart.paint(80, 11))[0]
 
 
@@ -191,6 +191,26 @@ def test_bins_in_descending_order_are_the_same_histogram() -> None:
     assert _is_histogram(falling) and text(histogram(rising, 70, 9)) == text(histogram(falling, 70, 9))
     charts = [pa.table({"day": order, "n": [1] * len(order)}) for order in (days, days[::-1])]
     assert suitable_kinds(charts[0], 12) == suitable_kinds(charts[1], 12)
+
+
+def test_more_bins_than_cells_are_drawn_as_means_and_the_chart_says_so() -> None:
+    table = pa.table({"year": list(range(1900, 2021)), "n": [8.0] * 121})
+    chart = ResultChart()
+    chart.show(table, ChartKind.BARS, complete=True)
+    first, *lines = text(chart.paint(50, 12))
+    assert "a column is the mean of 3 rows" in first
+    # The last column, with one row, is as high as the others.
+    assert lines[0].split()[0] == "8" and len(lines[0].split("│")[1].strip()) == 41 and "▇" not in "".join(lines)
+    assert "mean" not in text(chart.paint(150, 12))[0]
+
+
+def test_labels_of_a_scale_and_of_the_ends_of_an_axis_differ() -> None:
+    large = text(line_chart(plot(x=[1, 2, 3], y=[1e15, 1e15 + 10, 1e15 + 20]), 60, 12))
+    labels = [label for line in large[:-1] if (label := re.split("[│╎]", line)[0].strip())]
+    assert len(labels) == len(set(labels)) == 3
+    urls = [f"https://books.example/catalogue/page-{number}.html" for number in range(5)]
+    first, last = text(line_chart(plot(url=urls, y=[1, 2, 3, 4, 5]), 50, 8))[-1].split()
+    assert "0" in first and "4" in last
 
 
 def test_bins_that_are_empty_are_drawn_where_the_others_tell_their_width() -> None:

@@ -92,6 +92,8 @@ class ResultChart(PaintedWidget, can_focus=True):
         remark = ""
         if draw is bars and _differ(plot, _APART):
             remark = _OWN_SCALES
+        elif draw is histogram and (together := _binned(plot, width)[1]) > 1:
+            remark = f"a column is the mean of {together} rows"
         elif draw is line_chart and _differ(plot, _APART_LINES) and not _has_panels(plot, height - 1):
             remark = _ONE_SCALE
         return [self._first_line(_legend(plot, remark), width), *draw(plot, width, height - 1)]
@@ -134,7 +136,7 @@ def _has_room(plot: Plot, height: int) -> bool:
 
 
 _OWN_SCALES = "each series has a scale of its own"
-_ONE_SCALE = "one scale: too low for a panel each"
+_ONE_SCALE = "one scale for all"
 
 
 def _legend(plot: Plot, remark: str) -> Line:
@@ -252,17 +254,18 @@ def _ascending(plot: Plot) -> Plot:
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a histogram: a column for each bin, from zero, and the values of x below; no lines below a height of 3.
 
-    If there are more bins than cells, a column shows the sum of several bins. Results often lack bins without values.
-    These bins are added if the other bins have an even width (`with_empty_bins`).
+    If there are more bins than cells, a column shows the mean of several bins. Their sum would be wrong for prices, and
+    would let a last column of fewer bins look low. Results often lack bins without values. These bins are added if the
+    other bins have an even width (`with_empty_bins`).
     """
     if height < 3:
         return []
-    plot = with_empty_bins(_ascending(plot))
+    plot, each = _binned(plot, width)
     values = [value for value in plot.series[0] if _drawn(value)]
-    scale = len(number_text(max(values, default=0.0))) + 2
-    room, rows = max(width - scale - 1, 1), height - 1
-    each = -(-len(values) // room)
-    heights = [sum(values[start : start + each]) for start in range(0, len(values), each)]
+    scale, rows = _histogram_margin(plot), height - 1
+    room = max(width - scale - 1, 1)
+    parts = [values[start : start + each] for start in range(0, len(values), each)]
+    heights = [sum(part) / len(part) for part in parts]
     across = max(min(room // len(heights), 6), 1)
     top = nice_top(max(heights, default=0.0))
     lines: list[Line] = []
@@ -272,6 +275,17 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
         lines.append(((label.rjust(scale - 1) + " ", "muted"), ("│", "faint"), (text, _ROLES[0])))
     lines.append(((" " * (scale + 1) + bin_labels(plot, each, across, room), "muted"),))
     return [fitted(line, width) for line in lines]
+
+
+def _binned(plot: Plot, width: int) -> tuple[Plot, int]:
+    """Return the bins of a histogram in ascending order, and the number of bins in each of its columns."""
+    bins = with_empty_bins(_ascending(plot))
+    return bins, -(-len(bins.labels if bins.xs is None else bins.xs) // max(width - _histogram_margin(bins) - 1, 1))
+
+
+def _histogram_margin(plot: Plot) -> int:
+    """Return the cells at the left of a histogram, for the labels of its scale."""
+    return len(number_text(max(filter(_drawn, plot.series[0]), default=0.0))) + 2
 
 
 def distribution(plot: Plot) -> Plot:
@@ -381,7 +395,12 @@ def _scale_of(plot: Plot) -> tuple[float, float] | None:
 def _scale_labels(plot: Plot) -> tuple[str, ...]:
     """Return the labels of the lowest, the middle and the highest value of the scale; none if no value is finite."""
     ends = _scale_of(plot)
-    return () if ends is None else tuple(scale_label(value) for value in (ends[0], ends[0] / 2 + ends[1] / 2, ends[1]))
+    if ends is None:
+        return ()
+    values = ends[0], ends[0] / 2 + ends[1] / 2, ends[1]
+    labels = tuple(map(scale_label, values))
+    # Large numbers are rounded, and may look equal then.
+    return labels if len(set(labels)) == len(labels) else tuple(f"{value:.16g}" for value in values)
 
 
 def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0) -> list[Line]:
@@ -424,7 +443,8 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0)
         for value, number in zip(bits[row], roles[row], strict=True):
             spans.append((chr(0x2800 + value) if value else " ", _ROLES[first + number] if number >= 0 else "text"))
         lines.append(tuple(spans))
-    lines.append(((" " * (scale + 1) + axis_labels(plot, columns), "muted"),))
+    ends_of_x = replace(plot, labels=tuple(shortened_labels((plot.labels[0], plot.labels[-1]), columns // 2 - 1)))
+    lines.append(((" " * (scale + 1) + axis_labels(ends_of_x, columns), "muted"),))
     return [fitted(line, width) for line in lines]
 
 
