@@ -198,7 +198,7 @@ def test_more_bins_than_cells_are_drawn_as_means_and_the_chart_says_so() -> None
     chart = ResultChart()
     chart.show(table, ChartKind.BARS, complete=True)
     first, *lines = text(chart.paint(50, 12))
-    assert "a column is the mean of 3 rows" in first
+    assert "a column is the mean of 3 values" in first
     # The last column, with one row, is as high as the others.
     assert lines[0].split()[0] == "8" and len(lines[0].split("│")[1].strip()) == 41 and "▇" not in "".join(lines)
     assert "mean" not in text(chart.paint(150, 12))[0]

@@ -93,7 +93,7 @@ class ResultChart(PaintedWidget, can_focus=True):
         if draw is bars and _differ(plot, _APART):
             remark = _OWN_SCALES
         elif draw is histogram and (together := _binned(plot, width)[1]) > 1:
-            remark = f"a column is the mean of {together} rows"
+            remark = f"a column is the mean of {together} values"
         elif draw is line_chart and _differ(plot, _APART_LINES) and not _has_panels(plot, height - 1):
             remark = _ONE_SCALE
         return [self._first_line(_legend(plot, remark), width), *draw(plot, width, height - 1)]
