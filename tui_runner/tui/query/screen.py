@@ -185,6 +185,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Delete the stored text, and store no more. Call this method when the user has agreed to lose the text."""
         if self._unsaved is not None:
             self._unsaved.keep([])
+            self._unsaved.give_up()
             self._unsaved = None
 
     def on_text_area_changed(self) -> None:
