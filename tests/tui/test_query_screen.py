@@ -379,6 +379,21 @@ async def test_the_chart_goes_from_bars_to_a_line_to_rows(database: Database, tm
         assert at.tab.shown is Shown.ROWS  # the user has left the chart
 
 
+async def test_a_chart_that_is_asked_for_while_a_statement_runs_is_one_of_its_result(
+    database: Database, tmp_path: Path
+) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT title, price FROM books LIMIT 5")
+        await at.write("SELECT range % 3 AS third, count(*) AS n FROM range(30_000_000) GROUP BY ALL ORDER BY ALL")
+        at.strike("f5")
+        await at.until(lambda: at.tab._runs_anew, "the statement")
+        at.strike("f8")
+        await at.until(lambda: at.tab.shown is Shown.CHART, "the chart")
+        assert not at.tab.busy and "▪ n by third" in at.shown()
+        await at.run("SELECT 1 AS one")
+        assert at.tab.shown is Shown.ROWS
+
+
 async def test_cells_rows_and_results_are_copied(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         await at.run("SELECT 1 AS a, 'x, \"y\"' AS b UNION ALL SELECT 2, NULL ORDER BY a")

@@ -584,7 +584,7 @@ class QueryScreen(EarlyClose, Screen[None]):
     def action_chart(self) -> None:
         """Go from the rows of the result to a chart, to a chart of the other kind, or back to the rows."""
         tab = self.tab
-        if tab is None or tab.pages is None:
+        if tab is None or (tab.pages is None and not tab.busy):
             self.notify("There is no result yet: run a statement first.", markup=False)
             return
         tab.next_chart()

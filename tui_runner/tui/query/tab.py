@@ -129,6 +129,10 @@ class QueryTab(Vertical):
         self._closed = False
         self.shown = Shown.NOTHING
         self.chart_kind: ChartKind | None = None
+        self._runs_anew = False
+        """True while a statement runs, unless it is a watched statement that runs again."""
+        self._wants_chart = False
+        """True if the user has asked for a chart of the result that is to come."""
         self._charted: pa.Schema | None = None
         """Columns of the result for which the user has chosen a chart; None before the first chart."""
 
@@ -294,16 +298,24 @@ class QueryTab(Vertical):
             self._draw()
 
     def next_chart(self) -> None:
-        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows."""
-        if self._first is not None and self.result_parts:
+        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows.
+
+        While a statement runs, this is about its result: it is drawn as a chart when it arrives.
+        """
+        if self._runs_anew:
+            self._wants_chart = True
+        elif self._first is not None and self.result_parts:
             self.draw_chart(self._next_kind(self._first))
 
     def _next_kind(self, first: pa.Table) -> ChartKind | None:
-        # One of the two is hidden, and may have no size yet. Otherwise they are equally high.
-        height = max(self.grid.size.height, self.query_one(ResultChart).size.height)
-        kinds = (*suitable_kinds(first, height), None)
+        kinds = (*suitable_kinds(first, self._result_height), None)
         place = kinds.index(self.chart_kind) if self.chart_kind in kinds else -1
         return kinds[0] if self.chart_kind is None else kinds[place + 1]
+
+    @property
+    def _result_height(self) -> int:
+        """Number of lines for the result. A hidden table or chart may have no size yet; half of the tab is less."""
+        return max(self.grid.size.height, self.query_one(ResultChart).size.height, self.size.height // 2)
 
     def close(self) -> None:
         """End the statement and release all resources. The call blocks, so make it in a thread."""
@@ -325,6 +337,7 @@ class QueryTab(Vertical):
         if self._busy:
             return
         self._begin_busy()
+        self._runs_anew, self._wants_chart = not keep, False
         if not keep:
             self.editor.clear_mistake()
             # The screen still shows the result of the previous statement: draw it paler.
@@ -356,6 +369,8 @@ class QueryTab(Vertical):
         if self._charted is not None and not self._charted.equals(first.schema):
             # The chart was chosen for other columns. Show the rows of another question first.
             self.chart_kind = self._charted = None
+        if self._wants_chart and self.chart_kind is None:
+            self.chart_kind, self._charted = suitable_kinds(first, self._result_height)[0], first.schema
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
         self._updated = time.monotonic()
         seconds = self._updated - self._started
@@ -437,7 +452,7 @@ class QueryTab(Vertical):
 
     def _end_busy(self) -> None:
         self.remove_class("-older")
-        self._busy = self._ending = False
+        self._busy = self._ending = self._runs_anew = False
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
