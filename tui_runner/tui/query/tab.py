@@ -79,7 +79,8 @@ class QueryTab(Vertical):
         console: runs the statements.
         editor: the editor.
         shown: the content of the lower part.
-        chart_kind: kind of the chart in which results are drawn; None to show their rows.
+        chart_kind: kind of the chart in which the result is drawn; None to show its rows. A chart stays for the next
+            statement if its result has the same columns, for example after a change of a filter.
     """
 
     class Ran(Message):
@@ -128,6 +129,12 @@ class QueryTab(Vertical):
         self._closed = False
         self.shown = Shown.NOTHING
         self.chart_kind: ChartKind | None = None
+        self._runs_anew = False
+        """True while a statement runs, unless it is a watched statement that runs again."""
+        self._wants_chart = False
+        """True if the user has asked for a chart of the result that is to come."""
+        self._charted: pa.Schema | None = None
+        """Columns of the result for which the user has chosen a chart; None before the first chart."""
 
     def compose(self) -> ComposeResult:
         """Yield the editor, the status, and the widgets for the result. One of these widgets is visible."""
@@ -223,13 +230,12 @@ class QueryTab(Vertical):
     def begin_with(self, sql: str) -> None:
         """Run a statement that the user has not typed.
 
-        The statement is selected in the editor, so that the first typed character replaces it. But a text that is in
-        the editor already stays there.
+        The statement is selected in the editor, so that the first typed character replaces it. But a text that the user
+        has typed or edited stays there.
         """
         editor = self.editor
-        if not editor.text:
-            editor.load_text(sql)
-            editor.select_all()
+        if not editor.text or editor.has_proposal:
+            editor.propose(sql)
             self.saved = editor.text
         self._order = None
         self._run(Statement(sql, 0, len(sql)), {})
@@ -284,19 +290,32 @@ class QueryTab(Vertical):
             self.status.remark(why)
 
     def draw_chart(self, kind: ChartKind | None) -> None:
-        """Draw results as charts of this kind from now on, or show their rows if `kind` is None."""
+        """Draw the result as a chart of this kind, or show its rows if `kind` is None."""
         self.chart_kind = kind
         if self._first is not None:
+            self._charted = self._first.schema
             self._show(Shown.ROWS if kind is None else Shown.CHART)
             self._draw()
 
     def next_chart(self) -> None:
-        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows."""
-        if self._first is None or not self.result_parts:
-            return
-        kinds = (*suitable_kinds(self._first, self.result_parts[0].size.height), None)
+        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows.
+
+        While a statement runs, this is about its result: it is drawn as a chart when it arrives.
+        """
+        if self._runs_anew:
+            self._wants_chart = True
+        elif self._first is not None and self.result_parts:
+            self.draw_chart(self._next_kind(self._first))
+
+    def _next_kind(self, first: pa.Table) -> ChartKind | None:
+        kinds = (*suitable_kinds(first, self._result_height), None)
         place = kinds.index(self.chart_kind) if self.chart_kind in kinds else -1
-        self.draw_chart(kinds[0] if self.chart_kind is None else kinds[place + 1])
+        return kinds[0] if self.chart_kind is None else kinds[place + 1]
+
+    @property
+    def _result_height(self) -> int:
+        """Number of lines for the result. A hidden table or chart may have no size yet; half of the tab is less."""
+        return max(self.grid.size.height, self.query_one(ResultChart).size.height, self.size.height // 2)
 
     def close(self) -> None:
         """End the statement and release all resources. The call blocks, so make it in a thread."""
@@ -318,6 +337,7 @@ class QueryTab(Vertical):
         if self._busy:
             return
         self._begin_busy()
+        self._runs_anew, self._wants_chart = not keep, False
         if not keep:
             self.editor.clear_mistake()
             # The screen still shows the result of the previous statement: draw it paler.
@@ -346,9 +366,11 @@ class QueryTab(Vertical):
         self._end_busy()
         if self._closed:
             return
-        if self.chart_kind is not None and self._first is not None and not self._first.schema.equals(first.schema):
-            # The kind was chosen for other columns.
-            self.chart_kind = suitable_kinds(first, self.query_one(ResultChart).size.height)[0]
+        if self._charted is not None and not self._charted.equals(first.schema):
+            # The chart was chosen for other columns. Show the rows of another question first.
+            self.chart_kind = self._charted = None
+        if self._wants_chart and self.chart_kind is None:
+            self.chart_kind, self._charted = suitable_kinds(first, self._result_height)[0], first.schema
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
         self._updated = time.monotonic()
         seconds = self._updated - self._started
@@ -430,7 +452,7 @@ class QueryTab(Vertical):
 
     def _end_busy(self) -> None:
         self.remove_class("-older")
-        self._busy = self._ending = False
+        self._busy = self._ending = self._runs_anew = False
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -538,7 +560,12 @@ class QueryTab(Vertical):
 
     def _draw(self) -> None:
         if self._first is not None and self.chart_kind is not None and self._pages is not None:
-            self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
+            following = self._next_kind(self._first) or "table"
+            keys = [f"{key_of(self.screen, 'query.chart')} {following}"]
+            if following != "table":
+                keys.append(f"{key_of(self.screen, 'query.back')} table")
+            chart = self.query_one(ResultChart)
+            chart.show(self._first, self.chart_kind, complete=self._pages.complete, keys="  ".join(keys))
 
 
 def _answer(console: AnyConsole, sql: str, values: Mapping[str, object]) -> tuple[Pages, pa.Table, UserError | None]:
