@@ -716,6 +716,15 @@ def test_chunk_that_waits_for_a_retry_counts_down(desk):
     assert told_waits(desk, waits={0: ChunkWait("", 0.9)}).wait.seconds == 1
 
 
+@pytest.mark.parametrize(("host", "cause"), [("", WaitCause.RETRY), ("books.example", WaitCause.HOST)])
+def test_no_countdown_stays_at_0_while_what_is_due_has_not_started(desk, host, cause):
+    desk.end(0, good=1)
+    assert told_waits(desk, waits={0: ChunkWait(host, 0.0)}).wait == Wait(cause, host)
+    assert told_waits(desk, waits={0: ChunkWait(host, 1.5)}).wait.seconds == 2
+    desk.now += 2.0
+    assert desk.picture().chunks[0].wait == Wait(cause, host)
+
+
 def test_chunk_whose_retries_the_budget_holds_back_says_so(desk):
     desk.end(0, good=1)
     told = told_waits(desk, waits={0: ChunkWait("", 0.0, over_budget=True)}, over_budget=12)

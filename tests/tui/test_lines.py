@@ -697,14 +697,14 @@ def test_a_snapshot_prints_in_three_lines() -> None:
 
 def test_an_outage_is_not_shown_as_a_pause_by_hand_and_counts_down() -> None:
     outage = {"state": RunState.PAUSED, "reason": "20 of the last 20 failed", "in_outage": True, "eta_seconds": None}
-    assert "⏸ WAITING · next try in 00:41" in header(120, **outage, trial_seconds=41.4)
+    assert "⏸ WAITING · next try in 00:42" in header(120, **outage, trial_seconds=41.4)
     assert "PAUSED" not in header(120, **outage, trial_seconds=41.4)
     assert "⏸ WAITING for you" in header(120, **outage)
     assert any(line.startswith(" trying:  00:08 https") for line in events(120, 4, **outage, trial_seconds=3.0))
 
 
 def test_draining_counts_down() -> None:
-    assert "▽ DRAINING, 00:07 left" in header(state=RunState.DRAINING, drain_seconds=7.2)
+    assert "▽ DRAINING, 00:08 left" in header(state=RunState.DRAINING, drain_seconds=7.2)
 
 
 def test_percentiles_say_of_which_time_they_are() -> None:
@@ -800,6 +800,7 @@ def test_the_summary_says_of_what_percentiles_are() -> None:
         (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
         (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
         (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),
+        (Wait(WaitCause.RETRY), "○ retry due", "what is left failed and is tried again"),
         (Wait(WaitCause.HOST, "h.org", 7_300, 1_790_007_300), "○ held 2 h", "held by h.org until 16:15:00 UTC"),
     ],
 )

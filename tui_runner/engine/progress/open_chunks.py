@@ -173,9 +173,10 @@ class OpenChunks:
                 return Wait(WaitCause.RETRY_BUDGET)
             if wait[0] in paused_hosts:
                 return Wait(WaitCause.HOST_PAUSED, host)
-            if math.isinf(due):
-                return Wait(WaitCause.HOST, host)
-            seconds = max(math.ceil(due - now), 0)
+            if due <= now or math.isinf(due):
+                # What is due waits for its turn, for no known time. A countdown that stays at 0 would look stuck.
+                return Wait(WaitCause.HOST if host else WaitCause.RETRY, host)
+            seconds = math.ceil(due - now)
             until = round(due + self._wall)
             return Wait(WaitCause.HOST if host else WaitCause.RETRY, host, seconds, until)
         return Wait(WaitCause.DATABASE if throttled else WaitCause.QUEUED)

@@ -16,6 +16,7 @@ from tui_runner.store.ledger.reports import RunCurves, brief
 from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import (
     NONE,
+    clock_down,
     count,
     duration,
     latency,
@@ -92,17 +93,17 @@ def state_span(snapshot: Snapshot) -> Span:
     if (wait := host_wait(snapshot)) is not None:
         glyph = RUN_GLYPHS[RunState.PAUSED][0]
         seconds = None if wait.until is None else max(wait.until - snapshot.began_at - snapshot.at, 0.0)
-        when = "for a host" if seconds is None else f"· next request in {duration(seconds, short=True)}"
+        when = "for a host" if seconds is None else f"· next request in {clock_down(seconds)}"
         return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
         # Say that the run waits, because it will go on by itself after the outage. A pause by the user would not end.
         if snapshot.trying:
             return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
-        when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
+        when = "for you" if until is None else f"· next try in {clock_down(until)}"
         return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.DRAINING and snapshot.drain_seconds is not None:
-        return f"{glyph} DRAINING, {duration(snapshot.drain_seconds, short=True)} left", role
+        return f"{glyph} DRAINING, {clock_down(snapshot.drain_seconds)} left", role
     return f"{glyph} {snapshot.state.upper()}", role
 
 

@@ -386,7 +386,9 @@ def words(chunk: ChunkView) -> str:
 def _wait_words(wait: Wait) -> str:
     if wait.cause is WaitCause.HOST:
         return "for its host" if wait.seconds is None else f"held {_short(wait.seconds)}"
-    if wait.cause is WaitCause.RETRY and wait.seconds is not None:
+    if wait.cause is WaitCause.RETRY:
+        if wait.seconds is None:
+            return "retry due"
         return f"retry in {wait.seconds} s" if wait.seconds < 100 else f"retry {_short(wait.seconds)}"
     return wait.cause
 
