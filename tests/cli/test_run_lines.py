@@ -179,6 +179,20 @@ def test_a_path_is_relative_where_it_is_inside() -> None:
     assert shown_path(Path("/a/b/x.duckdb"), Path("/c")) == "/a/b/x.duckdb"
 
 
+@pytest.mark.parametrize("width", [59, 79, 119])
+@pytest.mark.parametrize("in_flight", [0, 3])
+def test_a_run_whose_rest_waits_for_attempts_says_so_in_place_of_the_estimate(width: int, in_flight: int) -> None:
+    rest = picture(
+        items_total=400, items_done=389, in_flight=in_flight, delayed=9, next_attempt=3.4, awaits_attempts=True,
+        app_rss=229_000_000, items_per_second=2.0,
+    )  # fmt: skip
+    told = "ETA after retries, the next in 4 s"
+    assert live_line(rest, width).endswith(told) or f"{told}  " in live_line(rest, width)
+    assert progress_line(rest).endswith(told)
+    due = replace(rest, next_attempt=0.0)
+    assert progress_line(due).endswith("ETA after retries"), "it does not count down to 0"
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> None:
     running = picture(

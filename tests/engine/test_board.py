@@ -266,6 +266,17 @@ def test_there_is_no_estimate_while_most_of_what_is_left_waits_for_its_next_atte
     for delayed, known in ((47, True), (48, False), (0, True)):
         desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, delayed=delayed), desk.now)
         assert (desk.picture().eta_seconds is not None) is known
+        assert desk.picture().awaits_attempts is not known
+
+
+def test_the_next_attempt_is_counted_down_between_reports(desk):
+    assert desk.picture().next_attempt is None
+    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, delayed=2, next_attempt=4.0), desk.now)
+    assert desk.picture().next_attempt == 4.0
+    desk.now += 3.0
+    assert desk.picture().next_attempt == 1.0
+    desk.now += 3.0
+    assert desk.picture().next_attempt == 0.0
 
 
 def test_there_is_no_estimate_of_an_input_of_unknown_length():

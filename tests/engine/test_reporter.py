@@ -113,6 +113,7 @@ def test_items_that_are_executed_are_reported_before_those_that_wait_for_a_host(
         extend_deadlines=None,
         over_budget=lambda: 0,
         delayed=0,
+        next_attempt=lambda: None,
     )
     pool: Any = SimpleNamespace(stuck=lambda: 0)
     log: Any = None

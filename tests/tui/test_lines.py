@@ -167,9 +167,22 @@ def test_retries_that_the_budget_holds_back_are_told() -> None:
 
 
 def test_a_run_that_only_waits_for_next_attempts_says_so() -> None:
-    waits = {"delayed": 53, "events": ()}
-    assert "53 items wait for their next attempt, and no other is" in events(120, 3, in_flight=0, **waits)[0]
+    waits = {"delayed": 53, "events": (), "next_attempt": 3.2}
+    told = " ▶ 53 items wait for their next attempt; the first is due in 4 s"
+    assert events(80, 3, in_flight=0, **waits)[0].rstrip() == told
     assert not any("next attempt" in line for line in events(120, 3, in_flight=1, **waits))
+    assert (
+        "1 item waits for its next attempt; it is due now"
+        in events(80, 3, in_flight=0, delayed=1, next_attempt=0.0, events=())[0]
+    )
+
+
+@pytest.mark.parametrize("in_flight", [0, 2])
+def test_a_run_without_estimate_says_that_most_of_what_is_left_waits_for_attempts(in_flight: int) -> None:
+    waits = {"delayed": 53, "events": (), "next_attempt": 3.2, "awaits_attempts": True, "eta_seconds": None}
+    assert header(80, in_flight=in_flight, **waits).rstrip().endswith("ETA after retries")
+    assert "53 items wait for their next attempt; the first is due" in events(80, 3, in_flight=in_flight, **waits)[0]
+    assert header(80, **waits | {"awaits_attempts": False}).rstrip().endswith("ETA –")
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -800,6 +813,7 @@ def test_the_summary_says_of_what_percentiles_are() -> None:
         (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
         (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
         (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),
+        (Wait(WaitCause.RETRY, "", 26, 1_790_000_026), "○ retry 00:26", "to be retried in 26 s"),
         (Wait(WaitCause.RETRY), "○ retry due", "what is left failed and is tried again"),
         (Wait(WaitCause.HOST, "h.org", 7_300, 1_790_007_300), "○ held 2 h", "held by h.org until 16:15:00 UTC"),
     ],

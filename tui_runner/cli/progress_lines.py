@@ -66,9 +66,19 @@ def progress_line(snapshot: Snapshot) -> str:
         parts.append(wait.text())
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
-    elif snapshot.eta_seconds is not None:
-        parts.append(f"ETA {time_left(*snapshot.eta_seconds)}")
+    elif eta := _estimate(snapshot):
+        parts.append(eta)
     return "  ".join(parts)
+
+
+def _estimate(snapshot: Snapshot) -> str:
+    """Return the estimated time left, or the reason why there is none; empty before there is an estimate."""
+    if snapshot.eta_seconds is not None:
+        return f"ETA {time_left(*snapshot.eta_seconds)}"
+    if not snapshot.awaits_attempts:
+        return ""
+    due = f", the next in {countdown(snapshot.next_attempt)}" if snapshot.next_attempt else ""
+    return f"ETA after retries{due}"
 
 
 def _state_and_reason(snapshot: Snapshot) -> str:
@@ -122,8 +132,8 @@ def live_line(snapshot: Snapshot, width: int) -> str:
         parts.append((f"writing {size(snapshot.buffered_bytes)}", 1))
     elif snapshot.stalled_seconds is not None:
         parts.append((f"stalled {duration(snapshot.stalled_seconds, short=True)}", 1))
-    elif snapshot.eta_seconds is not None:
-        parts.append((f"ETA {time_left(*snapshot.eta_seconds)}", 1))
+    elif eta := _estimate(snapshot):
+        parts.append((eta, 1))
     if memory := snapshot.app_rss + snapshot.workers_rss:
         parts.append((size(memory), 6))
     kept = _kept(parts, width - _BAR_LEAST - 2)

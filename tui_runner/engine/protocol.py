@@ -315,6 +315,7 @@ class Progress:
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
         over_budget: number of retries that are overdue because the retry budget holds them back.
         delayed: number of items that wait for their next attempt.
+        next_attempt: seconds until the first of them is due; None if none waits.
     """
 
     worker: int
@@ -331,6 +332,7 @@ class Progress:
     waits: Mapping[int, ChunkWait] = field(default_factory=dict)
     over_budget: int = 0
     delayed: int = 0
+    next_attempt: float | None = None
 
     @property
     def in_flight_now(self) -> int:

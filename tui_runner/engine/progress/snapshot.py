@@ -211,6 +211,9 @@ class Snapshot:
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
         delayed: number of items that wait for their next attempt.
+        next_attempt: seconds until the first of them is due, 0 if it is due now; None if none waits.
+        awaits_attempts: True if at least half of the items left wait for their next attempts. Such a run has no
+            estimate, because back-off and retry budget decide how long it takes.
         retries_over_budget: number of retries that are overdue because the retry budget holds them back.
         stalled_seconds: active seconds since the last item ended, but at most the age of the oldest item in flight;
             None unless they are unusually many.
@@ -285,6 +288,8 @@ class Snapshot:
     buffered_bytes: int = 0
     throttled: bool = False
     delayed: int = 0
+    next_attempt: float | None = None
+    awaits_attempts: bool = False
     retries_over_budget: int = 0
     stalled_seconds: float | None = None
     chunks: ChunkViews = field(default_factory=lambda: ChunkViews.of(()))

@@ -381,6 +381,7 @@ class SnapshotBuilder:
         # Items that wait for a host cannot end, so a run whose items all wait is not stalled.
         stalled = self._stalled(active, max((item.seconds for item in oldest if not item.held_by), default=0.0))
         left = self._left(total)
+        awaits = self._state is RunState.RUNNING and bool(left) and 2 * self._delayed >= (left or 0)
         recent = self._recent_latencies.at(active)
         # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts are more useful.
         latencies = self._latencies if status.ended or not recent.total else recent
@@ -429,7 +430,7 @@ class SnapshotBuilder:
             items_per_second=items_rate,
             rows_per_second=rows_rate,
             eta_seconds=None
-            if left is None or stalled is not None or rests
+            if left is None or stalled is not None or rests or awaits
             else self._eta(active, left, begun, longest),
             p50=latencies.percentile(0.5),
             p95=latencies.percentile(0.95),
@@ -444,6 +445,8 @@ class SnapshotBuilder:
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
             delayed=self._delayed,
+            next_attempt=self._next_attempt(now),
+            awaits_attempts=awaits,
             retries_over_budget=sum(progress.over_budget for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,
@@ -551,6 +554,15 @@ class SnapshotBuilder:
     def _delayed(self) -> int:
         return sum(progress.delayed for progress in self._progress.values())
 
+    def _next_attempt(self, now: float) -> float | None:
+        """Return the seconds until the first item that waits for its next attempt is due; None if none waits."""
+        due = [
+            self._heard[worker] + progress.next_attempt
+            for worker, progress in self._progress.items()
+            if progress.next_attempt is not None
+        ]
+        return max(min(due) - now, 0.0) if due else None
+
     @property
     def _in_flight(self) -> int:
         return sum(progress.in_flight_now for progress in self._progress.values())
@@ -578,12 +590,10 @@ class SnapshotBuilder:
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
         """Return the estimated time left; None while it cannot be known.
 
-        That is while the run is paused, while at least half of the items left wait for their next attempts, or if one
-        unusually long item may outlast the estimate.
+        That is while the run is paused, or if one unusually long item may outlast the estimate.
         """
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
-        # The time of these items depends on back-off and retry budget, not on the rate of the other items.
-        if estimate is None or 2 * self._delayed >= left > 0:
+        if estimate is None:
             return None
         overdue = longest > (self._latencies.percentile(0.95) or 0.0)
         return None if overdue and longest >= estimate[0] else estimate

@@ -219,6 +219,7 @@ class Reporter:
                 self._waits,
                 self._queue.over_budget(),
                 self._queue.delayed,
+                self._queue.next_attempt(),
             )
         )
 

@@ -108,7 +108,9 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text, such as `ETA 4 min`, or `ETA –` before there is an estimate.
+    """Return the estimated remaining time as text, such as `ETA 00:04:00`, or `ETA –` before there is an estimate.
+
+    While most of the items left wait for their next attempts, no rate gives an estimate, and the text says so.
 
     The text is empty if the run is paused, is draining, writes its last rows or has ended. If the number of items is
     unknown, there is no estimate. The text is then the rate at which new items become known, or says that the total is
@@ -121,7 +123,7 @@ def estimate(snapshot: Snapshot) -> str:
     if snapshot.items_total is None:
         return "unknown total"
     if snapshot.eta_seconds is None:
-        return "ETA –"
+        return "ETA after retries" if snapshot.awaits_attempts else "ETA –"
     return f"ETA {time_left(*snapshot.eta_seconds)}"
 
 

@@ -389,7 +389,7 @@ def _wait_words(wait: Wait) -> str:
     if wait.cause is WaitCause.RETRY:
         if wait.seconds is None:
             return "retry due"
-        return f"retry in {wait.seconds} s" if wait.seconds < 100 else f"retry {_short(wait.seconds)}"
+        return f"retry in {wait.seconds} s" if wait.seconds < 10 else f"retry {_short(wait.seconds)}"
     return wait.cause
 
 
