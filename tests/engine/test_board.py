@@ -727,6 +727,19 @@ def test_chunk_that_waits_for_a_retry_counts_down(desk):
     assert told_waits(desk, waits={0: ChunkWait("", 0.9)}).wait.seconds == 1
 
 
+def test_the_end_of_a_wait_does_not_change_with_the_time_that_messages_take(desk):
+    desk.end(0, good=1)
+    until = told_waits(desk, waits={0: ChunkWait("books.example", 40.2)}).wait.until
+    told_at = desk.now
+    for passed, late in ((0.5, 0.3), (0.5, -0.4), (0.9, 0.2)):
+        desk.now += passed
+        left = 40.2 - (desk.now - told_at) + late
+        desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits={0: ChunkWait("books.example", left)}), desk.now)
+        assert desk.picture().chunks[0].wait.until == until
+    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits={0: ChunkWait("books.example", 60.0)}), desk.now)
+    assert desk.picture().chunks[0].wait.until > until + 10
+
+
 @pytest.mark.parametrize(("host", "cause"), [("", WaitCause.RETRY), ("books.example", WaitCause.HOST)])
 def test_no_countdown_stays_at_0_while_what_is_due_has_not_started(desk, host, cause):
     desk.end(0, good=1)
