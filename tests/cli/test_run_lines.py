@@ -254,6 +254,13 @@ def test_the_line_of_a_run_that_waits_for_a_host_says_for_which_and_until_when()
     assert live_line(waiting, 79) == f"books run 3    0.0 %  0/400  {why}"
     assert live_line(waiting, 119).endswith(f"  0/400  {why}  281 MB") and "───" in live_line(waiting, 119)
     assert progress_line(waiting).endswith("  281 MB  all items wait for 127.0.0.1 (429) until 12:03:41 UTC")
+    # A wait that the host has not asked for is called back-off if there is room beside the time.
+    (host,) = waiting.hosts
+    ours = replace(waiting, hosts=(replace(host, backs_off=True),))
+    assert live_line(ours, 119).endswith("waits for 127.0.0.1 (429, own back-off) until 12:03:41 UTC  281 MB")
+    assert live_line(ours, 69).endswith("waits for 127.0.0.1 (429, own back-off) until 12:03:41 UTC")
+    assert live_line(ours, 64).endswith("waits for 127.0.0.1 (429, back-off) until 12:03:41 UTC")
+    assert live_line(ours, 59) == f"  0.0 %  {why}"
     # A long name is cut, the time is not, and a number of items is not needed.
     long = live_line(picture(**waiting_for("shop\x1b[2J." + "a" * 80)), 59)
     assert len(long) <= 59 and "waits for shop␛[2J.a" in long and long.endswith("… (429) until 12:03:41 UTC")

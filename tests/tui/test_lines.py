@@ -135,6 +135,8 @@ def test_a_run_in_which_all_items_wait_for_hosts_says_for_which_and_until_when()
     assert "⏸ WAITING · next request in 01:26" in header(began_at=43_335.0, at=0.0, **held)
     # One line is enough, although an event is new.
     assert events(80, 1, **held)[0].rstrip() == told
+    ours = held | {"hosts": (replace(host, backs_off=True),)}
+    assert events(height=3, **ours)[0].startswith(" ⚠ all items wait for books.example (429, own back-off) until 12:03")
     two = ChunkViews.of((*waiting[:1], held_chunk(1, "books.example", 43_500), held_chunk(2, "a.example", 43_400)))
     several = events(**held | {"chunks": two})[0]
     assert "wait for books.example (429) and 1 other host until 12:03:20 UTC;" in several

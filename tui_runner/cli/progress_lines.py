@@ -116,8 +116,9 @@ def live_line(snapshot: Snapshot, width: int) -> str:
     """
     wait = host_wait(snapshot)
     if wait is not None or (snapshot.state is not RunState.RUNNING and not snapshot.is_writing):
-        reason = _state_and_reason(snapshot) if wait is None else wait.brief(width - _SHARE)
-        return _waiting_line(snapshot, reason, width)
+        if wait is not None:  # the time at its end says most, so the counts give way to it
+            return _waiting_line(snapshot, wait.brief(width - _SHARE), width, least=0)
+        return _waiting_line(snapshot, _state_and_reason(snapshot), width)
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
         return cut_to(progress_line(snapshot), width)
@@ -140,8 +141,11 @@ def live_line(snapshot: Snapshot, width: int) -> str:
     return cut_to("  ".join(_with_bar(parts, kept, snapshot, width)), width)
 
 
-def _waiting_line(snapshot: Snapshot, reason: str, width: int) -> str:
-    """Return the line of a run that waits: the name, the share, the counts, then `reason`, then the memory."""
+def _waiting_line(snapshot: Snapshot, reason: str, width: int, *, least: int = 2) -> str:
+    """Return the line of a run that waits: the name, the share, the counts, then `reason`, then the memory.
+
+    Parts of a rank up to `least` are kept while the reason has `_REASON_LEAST` columns.
+    """
     parts = _progress_parts(snapshot)
     if snapshot.items_failed:
         parts.append((f"{count(snapshot.items_failed)} failed", 3))
@@ -149,7 +153,7 @@ def _waiting_line(snapshot: Snapshot, reason: str, width: int) -> str:
     parts.append((reason, -1))
     if memory := snapshot.app_rss + snapshot.workers_rss:
         parts.append((size(memory), 6))
-    kept = _kept(parts, width, least=2)
+    kept = _kept(parts, width, least=least)
     over = _width(parts, kept) - width
     if over > 0 and display_width(reason) - over < min(_REASON_LEAST, display_width(reason)):
         kept = _kept(parts, width + max(display_width(reason) - _REASON_LEAST, 0), least=-1)

@@ -363,6 +363,7 @@ class HostReport:
     serial: int = 0
     delay: float = 0.0
     cooldown: float = 0.0
+    named: float = 0.0
     due: float = 0.0
     asked_delay: float = 0.0
     paused: bool = False
@@ -378,11 +379,16 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True)
 class HostRefused:
-    """A host refuses requests for `seconds`. Sent at once, so that other workers learn it before their next request."""
+    """A host gets no requests for `seconds`, because it has refused one.
+
+    Sent at once, so that other workers learn it before their next request. `named` are the seconds that the host itself
+    named; 0 if it named none.
+    """
 
     worker: int
     host: str
     seconds: float
+    named: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

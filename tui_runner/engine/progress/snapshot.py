@@ -61,6 +61,7 @@ class HostView:
         delay: seconds between two requests.
         cooldown_until: end of the wait after a refusal, in seconds since the run was started in this process; None if
             there is no such wait.
+        backs_off: True if this wait is longer than the host asks for, because it has refused requests before.
         p50: median duration of a request in seconds; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
         statuses: at most eight pairs (HTTP status, number of responses), the most frequent first; requests without a
@@ -80,6 +81,7 @@ class HostView:
     waiting: int = 0
     delay: float = 0.0
     cooldown_until: float | None = None
+    backs_off: bool = False
     p50: float | None = None
     p95: float | None = None
     statuses: tuple[tuple[int, int], ...] = ()

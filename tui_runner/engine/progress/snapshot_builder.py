@@ -508,6 +508,7 @@ class SnapshotBuilder:
             waiting=row.waiting,
             delay=row.delay,
             cooldown_until=row.cooldown_until - self.began if row.cooldown_until > now else None,
+            backs_off=row.cooldown_until > now and row.backs_off,
             p50=row.latencies.percentile(0.5),
             p95=row.latencies.percentile(0.95),
             statuses=tuple(row.statuses.most_common(_STATUSES)),

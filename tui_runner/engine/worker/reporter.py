@@ -298,6 +298,7 @@ def _host_report(state: HostState, items: int) -> HostReport:
         serial=state.serial,
         delay=state.delay,
         cooldown=state.cooldown,
+        named=state.named,
         due=state.due,
         asked_delay=state.asked_delay,
         paused=state.paused,
