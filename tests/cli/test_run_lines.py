@@ -274,6 +274,12 @@ def test_the_seconds_of_a_stop_are_counted_down() -> None:
     assert "draining, 8 s left · stopped on request" in live_line(draining, 79)
 
 
+def test_the_closing_line_says_how_long_all_items_waited_for_hosts() -> None:
+    line = closing(state=RunState.FINISHED, elapsed=60.0, held_seconds=41.3)[0]
+    assert " in 00:01:00 (00:00:41 waiting for hosts) → " in line
+    assert "waiting" not in closing(state=RunState.FINISHED, elapsed=60.0, held_seconds=0.5)[0]
+
+
 def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     failed = FailureGroup(
         "ReadTimeout", "page N", items_failed=9, attempts=60, recovered=33, chunks=2, first_seen=EPOCH, last_seen=EPOCH,

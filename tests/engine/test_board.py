@@ -384,6 +384,21 @@ def test_a_run_whose_items_wait_for_a_host_that_limits_them_is_not_stalled(desk)
     assert stalled(InFlight(0, 1, "b", 1, 30.0)) == pytest.approx(30.0)
 
 
+def test_the_time_in_which_all_items_wait_for_hosts_is_measured(desk):
+    desk.now += 10.0
+    desk.end(0, good=5)
+    assert desk.picture().held_seconds == 0.0
+    waits = {number: ChunkWait("h.org", 30.0) for number in desk.scheduler.workers[0].chunks}
+    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits=waits), desk.now)
+    for _ in range(20):
+        desk.picture(after=0.25)
+    assert desk.picture().held_seconds == pytest.approx(5.0, abs=0.25), "with the second before it was visible"
+    desk.end(0, good=5)
+    desk.fly({0: 2})
+    desk.picture(after=4.0)
+    assert desk.picture().held_seconds == pytest.approx(5.0, abs=0.25)
+
+
 def test_a_paused_host_is_no_pause_of_the_run_while_another_chunk_can_go_on(desk):
     desk.handle(PauseHosts(("h.org",), True))
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True), HostReport("i.org", waiting=1))))

@@ -163,6 +163,24 @@ def test_a_run_does_not_wait_for_a_host_while_other_items_run(fields: dict[str, 
     assert not any("all items wait" in line for line in lines)
 
 
+def test_an_ended_run_does_not_say_that_a_host_refuses_requests() -> None:
+    news = (
+        Event(700.0, "INFO", "threads: 4"),
+        Event(740.0, "WARNING", "h.org refuses requests: the next one is sent in 60 s", passes=True),
+    )
+    assert any("refuses requests" in line for line in events(height=3, events=news))
+    ended = events(height=3, events=news, state=RunState.FINISHED)
+    assert not any("refuses" in line for line in ended) and any("threads: 4" in line for line in ended)
+
+
+def test_the_summary_says_that_its_mean_includes_waits_for_hosts() -> None:
+    ended = replace(busy(), state=RunState.FINISHED, held_seconds=41.3)
+    shown = "\n".join(text([line for _, line in summary(ended, 80)]))
+    assert "time    00:00:41 waiting for hosts" in shown and "rows/s, waits for hosts included" in shown
+    shown = "\n".join(text([line for _, line in summary(replace(ended, held_seconds=0.4), 80)]))
+    assert "wait" not in shown
+
+
 def test_retries_that_the_budget_holds_back_are_told() -> None:
     line = events(120, 3, retries_over_budget=312, events=())[0].rstrip()
     assert line.startswith(" ⚠ the retry budget holds back 312 due attempts, because many items fail; retry_budget of")

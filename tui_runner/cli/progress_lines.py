@@ -337,6 +337,8 @@ def summary(snapshot: Snapshot, database: str) -> str:
     parts_of_time = [f"{duration(snapshot.wall_seconds)} with pauses"] if paused else []
     if snapshot.active_before >= 1.0:
         parts_of_time.append(f"{duration(snapshot.elapsed)} of it now")
+    if snapshot.held_seconds >= 1.0:
+        parts_of_time.append(f"{duration(snapshot.held_seconds)} waiting for hosts")
     took = duration(snapshot.active_seconds) + (f" ({', '.join(parts_of_time)})" if parts_of_time else "")
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "

@@ -114,11 +114,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """An event for the user: a command, a lost worker, a failed chunk. Pass `text` through `safe_text` to show it."""
+    """An event for the user: a command, a lost worker, a failed chunk. Pass `text` through `safe_text` to show it.
+
+    `passes` is True if `text` does not hold after the end of the run, for example that a host refuses requests.
+    """
 
     at: float
     level: str
     text: str
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,7 @@ class Snapshot:
             gives a time of day.
         at: seconds since the run was started in this process.
         elapsed: active seconds in this process, without pauses.
+        held_seconds: the part of `elapsed` in which nothing was executed because all items waited for hosts.
         paused: seconds in this process during which the run was paused.
         pauses: the seconds of `paused` by cause, the longest first. The cause is `by you`, or a word for the guard or
             outage.
@@ -251,6 +256,7 @@ class Snapshot:
     began_at: float = 0.0
     at: float = 0.0
     elapsed: float = 0.0
+    held_seconds: float = 0.0
     paused: float = 0.0
     pauses: tuple[tuple[str, float], ...] = ()
     active_before: float = 0.0

@@ -17,6 +17,7 @@ from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
 from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
+from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.open_chunks import OpenChunks
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
@@ -57,6 +58,9 @@ _STALL_SECONDS = 10.0
 _LATENCY_SECONDS = 60.0
 """Active seconds over which percentiles of latency are computed. Percentiles of the whole run would hardly change after
 hours."""
+_UNSEEN_SECONDS = 1.5
+"""Most active seconds of a wait for hosts before a snapshot shows it: a second in which the chunks still count as
+running (`open_chunks._IDLE_SECONDS`), and the time until the next snapshot."""
 _STALL_FACTOR = 5.0
 """A run counts as stalled if no item has ended for longer than this factor times the 95th percentile of latency. A
 factor of 1 would be too small, because one item in twenty takes longer than that percentile."""
@@ -194,6 +198,8 @@ class SnapshotBuilder:
         """Seconds of pauses by cause."""
         self._paused_by = "by you"
         """Cause of the newest pause."""
+        self._held_seconds = self._held_until = 0.0
+        """Active seconds in which all items waited for hosts, and the active time of the last of them."""
         self._drains_since: float | None = None
         """Time at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
@@ -216,8 +222,8 @@ class SnapshotBuilder:
             case FrontierGrown(items):
                 self._known = items
                 self._new.add(self._scheduler.active(now), items)
-            case Tell(level, text):
-                self.tell(now, level, text)
+            case Tell(level, text, passes):
+                self.tell(now, level, text, passes=passes)
             case Ready(worker, pid, host):
                 if host:
                     self._machines[worker] = host
@@ -244,9 +250,9 @@ class SnapshotBuilder:
                 # they see it. Until then a run may wait for free disk space, or write its last rows.
                 self.snapshot(now, committed=False)
 
-    def tell(self, now: float, level: str, text: str) -> None:
+    def tell(self, now: float, level: str, text: str, *, passes: bool = False) -> None:
         """Add an event with the time `now` of the runner's clock."""
-        self._events.append(RunEvent(now - self.began, level, self._redact(text)))
+        self._events.append(RunEvent(now - self.began, level, self._redact(text), passes))
 
     def progress(self, progress: Progress, now: float) -> None:
         """Record a worker's progress."""
@@ -403,6 +409,7 @@ class SnapshotBuilder:
             began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
+            held_seconds=self._held_seconds,
             paused=scheduler.elapsed(now) - active,
             pauses=self._pauses_until(now),
             active_before=identity.active_before,
@@ -469,7 +476,16 @@ class SnapshotBuilder:
             log_lines=self._log_lines,
             log_file=identity.log_file,
         )
+        self._measure_host_wait(active)
         return self.last
+
+    def _measure_host_wait(self, active: float) -> None:
+        """Add the time since the last snapshot to `_held_seconds` if all items wait for hosts."""
+        if host_wait(self.last) is not None:
+            # Chunks count as running for a second after their last item, so the wait has begun before it is visible.
+            since = max(self._held_until, self._last_end, active - _UNSEEN_SECONDS)
+            self._held_seconds += max(active - since, 0.0)
+            self._held_until = active
 
     def _pauses_until(self, now: float) -> tuple[tuple[str, float], ...]:
         """Return the seconds of pauses by cause, the longest first.

@@ -412,7 +412,7 @@ class Scheduler:
 
     def _tell_of_hosts(self) -> None:
         for text in self.hosts.take_news():
-            self._step.tell("WARNING", text)
+            self._step.tell("WARNING", text, passes=True)
 
     def _order(self, orders: Orders) -> None:
         for number, order in orders:

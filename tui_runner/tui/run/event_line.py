@@ -194,7 +194,8 @@ class EventLine(SnapshotWidget):
         if self._asked:
             return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
-        event = newest_moment(snapshot.events)
+        ended = snapshot.state.ended
+        event = newest_moment([event for event in snapshot.events if not (ended and event.passes)])
         # An event about the pause would repeat the reason, which is shown above with newer numbers.
         known = event is not None and snapshot.reason and event.text.startswith(f"paused: {_begin(snapshot.reason)}")
         if event is None or known or (listing and not _is_fresh(snapshot)):

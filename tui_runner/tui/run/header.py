@@ -551,6 +551,8 @@ def summary(
         lines.append((4, _row("time", left_out)))
     if seconds > 0:
         speed = f"{rate(snapshot.mean_items_per_second)} items/s, {rate(snapshot.mean_rows_per_second)} rows/s"
+        if snapshot.held_seconds >= 1.0:
+            speed += ", waits for hosts included"
         lines.append((7, _row("mean", speed)))
     if snapshot.p50 is not None and snapshot.p95 is not None:
         window = "" if snapshot.latency_window is None else " of the last minute"
@@ -668,10 +670,12 @@ def _took(snapshot: Snapshot) -> str:
 
 
 def _left_out(snapshot: Snapshot) -> str:
-    """Return a text about two parts of the run's time: since it was resumed, and in pauses; empty without them."""
+    """Return a text about parts of the run's time: since it was resumed, waiting for hosts, paused; may be empty."""
     parts = []
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it began again")
+    if snapshot.held_seconds >= 1.0:
+        parts.append(f"{duration(snapshot.held_seconds)} waiting for hosts")
     if _has_pauses(snapshot):
         # The causes of pauses are known only for this process.
         pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))
