@@ -220,21 +220,31 @@ def test_why_a_run_waits_goes_before_the_bar() -> None:
 OUTAGE = {
     "state": RunState.PAUSED, "in_outage": True, "trial_seconds": 2.0, "items_total": 20_000, "items_done": 12_345,
     "reason": "54 of the last 60 attempts failed (OSError: refused): one item is tried again every 2 s",
+    "outage_error": "OSError: refused",
     "items_failed": 1_204, "app_rss": 281_000_000, "job": "a_job_with_a_long_name",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [39, 59, 79, 119, 199])
-def test_the_line_of_an_outage_keeps_the_countdown_and_the_reason(width: int) -> None:
+def test_the_line_of_an_outage_keeps_the_countdown_and_the_error(width: int) -> None:
     line = live_line(picture(**OUTAGE), width)
-    assert len(line) <= width and "paused; next try in 2 s · 54 of the" in line
-    assert (" 67.7 %" in line) is (width >= 59)
+    assert len(line) <= width and "next try in 2 s · OSError: refused · " in line
+    assert ("paused; next" in line) is (" 67.7 %" in line) is (width >= 59)
     assert ("13,549/20,000" in line) is (width >= 79)
+    assert ("54 of the last 60 attempts failed: one" in line) is (width >= 119)
     assert ("failed  paused" in line) is ("281 MB" in line) is ("run 3" in line) is (width >= 199)
     minutes = live_line(picture(**OUTAGE | {"trial_seconds": 125.0}), width)
-    assert "paused; next try in 02:05 · 54" in minutes and "next try in 02:05 · 54" in progress_line(
-        picture(**OUTAGE | {"trial_seconds": 125.0})
-    )
+    assert "next try in 02:05 · OSError: refused" in minutes
+    assert "paused; next try in 02:05 · 54" in progress_line(picture(**OUTAGE | {"trial_seconds": 125.0}))
+
+
+def test_all_but_the_share_gives_way_to_the_error_of_an_outage() -> None:
+    error = "ConnectionError: catalogue.example.org:443 refuses connections"
+    reason = f"54 of the last 60 attempts failed ({error}): one is tried from time to time"
+    outage = picture(**OUTAGE | {"reason": reason, "outage_error": error})
+    assert live_line(outage, 59) == " 67.7 %  next try in 2 s · ConnectionError: catalogue.exam…"
+    assert live_line(outage, 79) == f" 67.7 %  next try in 2 s · {error}"[:78] + "…"
+    assert f"paused; next try in 2 s · {error} · 54 …" in live_line(outage, 119)
 
 
 def waiting_for(host: str) -> dict[str, object]:

@@ -116,9 +116,11 @@ def live_line(snapshot: Snapshot, width: int) -> str:
     """
     wait = host_wait(snapshot)
     if wait is not None or (snapshot.state is not RunState.RUNNING and not snapshot.is_writing):
-        if wait is not None:  # the time at its end says most, so the counts give way to it
-            return _waiting_line(snapshot, wait.brief(width - _SHARE), width, least=0)
-        return _waiting_line(snapshot, _state_and_reason(snapshot), width)
+        if wait is not None:
+            reason = wait.brief(width - _SHARE)
+            return _waiting_line(snapshot, reason, width, display_width(reason))  # the time at its end says most
+        reason, least = _brief_reason(snapshot, width - _SHARE)
+        return _waiting_line(snapshot, reason, width, least)
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
         return cut_to(progress_line(snapshot), width)
@@ -141,10 +143,28 @@ def live_line(snapshot: Snapshot, width: int) -> str:
     return cut_to("  ".join(_with_bar(parts, kept, snapshot, width)), width)
 
 
-def _waiting_line(snapshot: Snapshot, reason: str, width: int, *, least: int = 2) -> str:
+def _brief_reason(snapshot: Snapshot, room: int) -> tuple[str, int]:
+    """Return the state and the reason, the most important words first, and the columns that these words take.
+
+    They are the countdown and, in an outage, the error, without which a user does not know what to mend. They take at
+    most `room` columns if that is not less than `_REASON_LEAST`. The countdown alone says that an outage has paused the
+    run, so the word is left out if there is no room.
+    """
+    if not (snapshot.in_outage and snapshot.outage_error and snapshot.trial_seconds is not None):
+        reason = _state_and_reason(snapshot)
+        return reason, min(_REASON_LEAST, display_width(reason))
+    error = safe_text(snapshot.outage_error)
+    words = f"next try in {countdown(snapshot.trial_seconds)} · {error}"
+    with_state = f"{snapshot.state.value}; {words}"
+    words = with_state if display_width(with_state) <= room else words
+    rest = safe_text(snapshot.reason).replace(f" ({error})", "", 1)
+    return f"{words} · {rest}", min(display_width(words), max(room, _REASON_LEAST))
+
+
+def _waiting_line(snapshot: Snapshot, reason: str, width: int, least: int) -> str:
     """Return the line of a run that waits: the name, the share, the counts, then `reason`, then the memory.
 
-    Parts of a rank up to `least` are kept while the reason has `_REASON_LEAST` columns.
+    The share and the counts are kept while the reason has `least` columns.
     """
     parts = _progress_parts(snapshot)
     if snapshot.items_failed:
@@ -153,10 +173,10 @@ def _waiting_line(snapshot: Snapshot, reason: str, width: int, *, least: int = 2
     parts.append((reason, -1))
     if memory := snapshot.app_rss + snapshot.workers_rss:
         parts.append((size(memory), 6))
-    kept = _kept(parts, width, least=least)
+    kept = _kept(parts, width, least=2)
     over = _width(parts, kept) - width
-    if over > 0 and display_width(reason) - over < min(_REASON_LEAST, display_width(reason)):
-        kept = _kept(parts, width + max(display_width(reason) - _REASON_LEAST, 0), least=-1)
+    if over > 0 and display_width(reason) - over < least:
+        kept = _kept(parts, width + display_width(reason) - least, least=-1)
     return cut_to("  ".join(_with_bar(parts, kept, snapshot, width)), width)
 
 

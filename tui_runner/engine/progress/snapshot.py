@@ -165,6 +165,7 @@ class Snapshot:
             the user cannot resume it earlier.
         reason: reason for the state in a few words; may be empty.
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
+        outage_error: the most frequent error of this outage, which is also in `reason`; empty if unknown.
         trial_seconds: seconds until an item is tried during an outage; None if no item will be tried.
         drain_seconds: seconds that items in flight still have to finish; None while the run is not draining.
         grace: seconds that items in flight have to finish when the run is stopped.
@@ -248,6 +249,7 @@ class Snapshot:
     held: bool = False
     reason: str = ""
     in_outage: bool = False
+    outage_error: str = ""
     trial_seconds: float | None = None
     drain_seconds: float | None = None
     grace: float = 0.0

@@ -400,6 +400,7 @@ class SnapshotBuilder:
             held=status.held,
             reason=self._redact(status.reason),
             in_outage=in_outage,
+            outage_error=self._redact(scheduler.outage_error) if in_outage else "",
             trying=in_outage and begun > 0 and scheduler.is_probing,
             trial_seconds=scheduler.seconds_until_trial(now),
             drain_seconds=self._drain_seconds(state, now),

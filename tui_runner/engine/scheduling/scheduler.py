@@ -137,6 +137,8 @@ class Scheduler:
         self._awaits_trial = False
         """True while the result of the last trial in an outage is unknown."""
         self._outage = ""
+        self.outage_error = ""
+        """The most frequent error of the last outage; empty if there was none or its error is unknown."""
         """Description of the present outage, for the reason of its pause."""
         self._lost = 0
         """Number of items whose last attempt failed in the present outage, and that run again after it."""
@@ -517,6 +519,7 @@ class Scheduler:
             now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
             now = later = "resume it to continue anyway"
+        self.outage_error = outage.error
         self._outage, self._lost, self._awaits_trial = f"{outage.text}: {later}", 0, False
         self._pause(Pause(PauseCause.OUTAGE, self._outage, resumes_by_itself=outage.is_transient))
         if outage.is_transient:
