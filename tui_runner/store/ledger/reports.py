@@ -119,9 +119,16 @@ class FailureGroup:
         return f"{succeeded}{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
 
 
-def brief(outcome: str) -> str:
-    """Return `outcome` in fewer words, `+6 attempts later succeeded`, with the unit, because other counts are items."""
-    return outcome.replace("attempts that ", "attempts ").replace("attempt that ", "attempt ")
+def shorter_forms(outcome: str) -> tuple[str, str, str, str]:
+    """Return `outcome` and three shorter forms: `+6 attempts later succeeded`, `+6 att. later ok`, `+6 att.`.
+
+    All of them have the unit, because other counts are items.
+    """
+    brief = outcome.replace("attempts that ", "attempts ").replace("attempt that ", "attempt ")
+    terse = brief.replace("no item failed, all later succeeded", "all later ok")
+    for attempts in ("attempts", "attempt"):
+        terse = terse.replace(f"{attempts} later succeeded", "att. later ok")
+    return outcome, brief, terse, terse.removesuffix(" later ok") if terse.startswith("+") else terse
 
 
 @dataclass(frozen=True, slots=True)

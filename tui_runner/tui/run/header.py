@@ -12,7 +12,7 @@ from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
-from tui_runner.store.ledger.reports import RunCurves, brief
+from tui_runner.store.ledger.reports import RunCurves, shorter_forms
 from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import (
     NONE,
@@ -575,7 +575,7 @@ def summary(
         text = f"{head}: {own(group.type, _ERROR)}: "
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
-            tail = brief(tail)
+            tail = shorter_forms(tail)[1]
         # Cut the message to make room for the text after it. If too little of the message would be left, the text gets
         # a line of its own, because its number without its unit would be taken for one of items.
         is_beside = room - len(tail) >= min(len(group.text), _LEAST_ERROR)
