@@ -22,6 +22,7 @@ from tui_runner.store.sql import quote
 from tui_runner.text.describe import first_line
 from tui_runner.text.messages import resume_command, retry_command
 from tui_runner.text.numbers import count, countdown, duration, more_kinds, plural, rate, short_plural, size, time_left
+from tui_runner.text.paths import cut_text
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
@@ -318,7 +319,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
 def _group_line(group: FailureGroup) -> str:
     """Return a line about a group of errors from the ledger, worded as by `tui-runner errors`."""
     message = group.newest_message or group.message
-    text = f"{safe_text(group.type)}: {safe_text(first_line(message), limit=_MESSAGE_LENGTH)}{group.and_alike}"
+    text = f"{safe_text(group.type)}: {cut_text(safe_text(first_line(message)), _MESSAGE_LENGTH)}{group.and_alike}"
     if group.failed_otherwise:
         return f"  {plural(group.attempts, 'attempt')} ended by {text}; {safe_text(group.outcome)}"
     if not group.items_failed:
@@ -329,7 +330,7 @@ def _group_line(group: FailureGroup) -> str:
 def _error_line(group: ErrorGroup, snapshot: Snapshot) -> str:
     """Return a line about a group of errors of a snapshot, with its failed items, or its attempts if none is known."""
     alike = " (and alike)" if group.differ else ""
-    text = f"{safe_text(group.type)}: {safe_text(first_line(group.shown), limit=_MESSAGE_LENGTH)}{alike}"
+    text = f"{safe_text(group.type)}: {cut_text(safe_text(first_line(group.shown)), _MESSAGE_LENGTH)}{alike}"
     if group.final and snapshot.finals_are_items:
         return f"  {group.final:,} × {text}"
     # If other items failed, those of these attempts may be among them, with other last errors.

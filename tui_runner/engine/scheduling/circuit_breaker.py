@@ -46,6 +46,7 @@ from enum import StrEnum
 
 from tui_runner.engine.protocol import Trials
 from tui_runner.engine.states import check_transition
+from tui_runner.text.paths import cut_text
 
 _GROUND = 50
 """Results that are needed before the share of failures is checked. With fewer, some bad items at the start of an input
@@ -318,5 +319,5 @@ class CircuitBreaker:
             return text, ""
         most = max(kinds, key=lambda each: kinds[each])
         kind, message = most[0], self._examples.get(most, most[1])
-        error = f"{kind}: {message[:_MESSAGE_LENGTH]}" if message else kind
+        error = f"{kind}: {cut_text(message, _MESSAGE_LENGTH)}" if message else kind
         return f"{text} ({error})", error

@@ -15,6 +15,7 @@ from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure
 from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
 from tui_runner.text.describe import first_line
 from tui_runner.text.numbers import short_plural
+from tui_runner.text.paths import cut_text
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count. It also stands for an unknown moment."""
@@ -111,8 +112,7 @@ class FailureGroup:
         """A phrase about the errors with which the items of these attempts failed in the end; empty if none failed."""
         if not self.failed_otherwise:
             return ""
-        error = first_line(self.other_error)
-        error = error if len(error) <= _OTHER_ERROR else f"{error[: _OTHER_ERROR - 1]}…"
+        error = cut_text(first_line(self.other_error), _OTHER_ERROR)
         succeeded = f"{short_plural(self.recovered, 'attempt')} later succeeded; " if self.recovered else ""
         if self.failed_otherwise == 1:
             return f"{succeeded}the item{' of the others' if succeeded else ''} failed with: {error}"

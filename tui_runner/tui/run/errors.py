@@ -288,7 +288,7 @@ class Errors(RunScreen):
         head = spread(((f" {self._example_title()}", "accent"),), ((which, "muted"),), width)
         value = self._examples[self._example].text
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
-        text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
+        text = [own(line.rstrip()) for line in self._error_text(group).split("\n")]
         room = max(height - len(lines), 1)
         # If the text is too long, omit its beginning: the end of a traceback says what went wrong.
         shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]

@@ -28,6 +28,7 @@ from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.describe import folded_parts
 from tui_runner.text.numbers import ZONE, clock, duration
+from tui_runner.text.paths import with_short_paths
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 Span = tuple[str, str]
@@ -81,12 +82,17 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
     Args:
         message: the newest message of the group.
         role: role of the parts that all messages of the group have in common.
-        limit: most characters; a longer message ends with `…`.
+        limit: most characters; in a longer message, paths lose their beginnings, and if that is not enough, it ends
+            with `…`.
     """
     spans: list[Span] = []
     room = limit
-    for text, folded in folded_parts(message):
-        safe = own(text, room)
+    parts = [(own(text), folded) for text, folded in folded_parts(message)]
+    over = sum(len(text) for text, _ in parts) - limit
+    for text, folded in parts:
+        short = with_short_paths(text, over)
+        over -= len(text) - len(short)
+        safe = own(short, room)
         spans.append((safe, "muted" if folded else role))
         room -= len(safe)
         if room <= 0 or safe.endswith(ELLIPSIS):
@@ -100,11 +106,24 @@ def cells(line: Line) -> int:
 
 
 def fitted(line: Line, width: int) -> Line:
-    """Return `line` in at most `width` cells. A line that is too long is cut and ends with `…`."""
-    if cells(line) <= width:
+    """Return `line` in at most `width` cells.
+
+    If a line is too long, its paths lose their beginnings (`text/paths.py`). If that is not enough, it is cut and ends
+    with `…`.
+    """
+    over = cells(line) - width
+    if over <= 0:
         return line
     if width <= 0:
         return ()
+    shorter: list[Span] = []
+    for text, role in line:
+        short = with_short_paths(text, over)
+        over -= cell_len(text) - cell_len(short)
+        shorter.append((short, role))
+    line = tuple(shorter)
+    if over <= 0:
+        return line
     kept: list[Span] = []
     room = width - 1
     for text, role in line:
