@@ -16,6 +16,7 @@ from support.sent_batches import STARTED, item_row, make_batch, run_record
 from tui_runner.engine.packed_items import unpack
 from tui_runner.engine.planning.cutting import ItemsRead
 from tui_runner.engine.planning.cutting_frontier import CutFrontier, seeds
+from tui_runner.errors import UserError
 from tui_runner.inputs import items_source
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.frontier import FrontierRules
@@ -121,3 +122,10 @@ def test_run_that_stops_ends_the_wait_for_items(run: Run) -> None:
     run.look_in_vain()
     run.cutter.stop()
     assert run.taken() is None
+
+
+def test_an_item_that_contains_itself_is_refused() -> None:
+    item: list[Any] = [1]
+    item.append(item)
+    with pytest.raises(UserError, match="item 1 is nested too deeply, or contains itself; give text"):
+        list(seeds(items_source(["a", item]), RULES))

@@ -187,6 +187,9 @@ class TestRefusals:
     def test_no_such_file(self, scrape: Path, tmp_path: Path) -> None:
         assert refusal("scrap.py", tmp_path).endswith(f"there is no such file; did you mean {scrape}?")
         assert "there is no folder" in refusal("no/where.py:f", tmp_path)
+        (tmp_path / "shop.duckdb").touch()
+        assert refusal("shp.duckdb", tmp_path) == "there is no file or module 'shp.duckdb'; did you mean shop.duckdb?"
+        assert refusal("gone.csv", tmp_path).startswith("there is no file or module 'gone.csv'; give file.py")
         assert "it is a folder" in refusal(str(tmp_path), tmp_path)
 
     def test_a_file_that_is_no_python_is_no_job(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +198,7 @@ class TestRefusals:
         for text in ("my order.duckdb", "./my order.duckdb:fetch"):
             told = refusal(text, tmp_path)
             assert "it is a DuckDB file, and a job is a Python file; tui-runner open 'my order.duckdb' shows" in told
-            assert "tui-runner resume 'my order.duckdb' resumes its run" in told
+            assert "tui-runner resume 'my order.duckdb' resumes an unfinished run" in told
         for name, content in (("x.png", b"\x89PNG\r\n\0"), ("x.csv", b"a,b\n1,2 3\n"), ("null.py", b"x = 1\n\0")):
             (tmp_path / name).write_bytes(content)
             assert refusal(name, tmp_path).endswith("; a job is a Python file; name a .py file")
@@ -251,7 +254,7 @@ class TestRefusals:
         assert "is neither a file nor a module" in refusal("a-b:f", tmp_path)
 
     def test_a_module_named_without_function(self, tmp_path: Path) -> None:
-        assert "there is no job 'os.path'" in refusal("os.path", tmp_path)
+        assert "there is no file or module 'os.path'" in refusal("os.path", tmp_path)
 
     def test_modules_of_a_failed_load_are_forgotten(self, tmp_path: Path) -> None:
         (tmp_path / "package").mkdir()

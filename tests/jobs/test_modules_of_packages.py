@@ -35,5 +35,5 @@ def test_a_file_with_relative_imports_is_refused_with_its_name_in_the_package(fo
 
 
 def test_a_module_that_is_not_there_is_no_job(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no job 'stall_of_fruit\.gone'"):
+    with pytest.raises(UserError, match=r"there is no file or module 'stall_of_fruit\.gone'"):
         load_job("stall_of_fruit.gone", folder=folder)

@@ -42,7 +42,7 @@ from tui_runner.tui.launcher.discovery import (
     jobs_in,
 )
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Detail, first_choice, listed, row_name
+from tui_runner.tui.launcher.rows import Detail, Row, drawn, first_choice, listed, row_name
 from tui_runner.tui.themes import DEFAULT_THEME
 from tui_runner.tui.widgets.list_view import Rows
 
@@ -79,10 +79,7 @@ def test_jobs_are_found_without_being_executed(folder: Path) -> None:
     assert here[0].error.startswith("line 3:") and here[1].job == f"{folder}/scrape.py:pages"
     assert {"flaky", "tables"} <= {job.name for job in found if job.group == "samples"}
     elsewhere = [job for job in found if job.group == RECENT]
-    assert [(job.job, job.doc) for job in elsewhere] == [
-        (f"{old}:pages", f"{old}  Fetch pages."),
-        (f"{old}:plain", f"{old}  "),
-    ]
+    assert [(job.job, job.doc) for job in elsewhere] == [(f"{old}:pages", "Fetch pages."), (f"{old}:plain", "")]
     assert elsewhere[0].place.startswith(f"{old}:")
 
 
@@ -735,9 +732,9 @@ async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: 
         assert app.clipboard == expected
 
 
-def found_run(**totals: int) -> FoundRun:
+def found_run(state: str = "paused", **totals: int) -> FoundRun:
     begun = datetime(2026, 1, 2, tzinfo=UTC)
-    record = RunRecord(3, "books", "shop.py", "books", None, {}, {}, "paused", 100, begun, None, "here", "0.1")
+    record = RunRecord(3, "books", "shop.py", "books", None, {}, {}, state, 100, begun, None, "here", "0.1")
     return FoundRun(Path("/data/books.duckdb"), RunSummary(record, Totals(**totals)), last_seen=1_000.0)
 
 
@@ -746,6 +743,24 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
     rows = listed([], [FoundDatabase(run.database, (run,))], now=1_000.0)
     detail = next(row for row in rows if isinstance(row, Detail))
     assert "".join(text for text, _ in detail.line).strip() == "50 left · 12 failed · 8 cancelled · just now"
+
+
+def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
+    def text(row: Row, width: int) -> str:
+        return "".join(text for text, _ in drawn(row, width, same_name={}, now=1_000.0)).rstrip()
+
+    detail = Detail((("  last: just now, 90 done", "muted"),), (("  ", "text"), ("▁▃█", "chart-1")))
+    assert text(detail, 30) == "  last: just now, 90 done  ▁▃█"
+    assert text(detail, 29) == "  last: just now, 90 done"
+    elsewhere = FoundJob("/there/on/the/disk/shop.py:tidy", "tidy", "Sweep.", RECENT)
+    assert text(elsewhere, 60) == "tidy           /there/on/the/disk/shop.py  Sweep."
+    assert text(elsewhere, 30).startswith("tidy           …e/disk/shop.py  ")  # the end of a path matters more
+    run = found_run("finished", done=30, failed=12)
+    found = FoundDatabase(run.database, (run,), nbytes=3_900_000, last_seen=1_000.0)
+    whole = "books.duckdb   3.9 MB     0 rows  12 failed  just now"
+    assert text(found, 53) == whole
+    assert text(found, 52) == whole.removesuffix("  just now")
+    assert text(found, 41) == whole.removesuffix("  12 failed  just now")
 
 
 def test_jobs_of_one_name_have_the_last_runs_of_their_own_files() -> None:

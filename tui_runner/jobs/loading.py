@@ -42,7 +42,17 @@ from tui_runner.jobs.reference import JobReference
 from tui_runner.system.files import bundled, expanded, typed_path
 from tui_runner.system.process import is_ctrl_c, no_exit_at_once
 from tui_runner.text.describe import is_own_code
-from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
+from tui_runner.text.messages import (
+    did_you_mean,
+    listed,
+    nearest,
+    nearest_file,
+    no_such_file,
+    one_line,
+    plain,
+    quoted,
+    raised,
+)
 from tui_runner.text.redaction import redact
 
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
@@ -147,7 +157,8 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
     if not colon:
         if "." in text and all(part.isidentifier() for part in text.split(".")) and module_files(text, folder=base):
             return JobPlace(text, False, None)
-        raise UserError(f"there is no job {quoted(text)}", do=_advice(text, base))
+        what = "no file or module" if "." in text else "no job"
+        raise UserError(f"there is {what} {quoted(text)}", do=_advice(text, base))
     if not all(part.isidentifier() for part in left.split(".")):
         raise UserError(f"{quoted(left)} is neither a file nor a module", where=plain(text))
     return JobPlace(left, False, function)
@@ -217,7 +228,7 @@ def _in_file(path: Path, function: str | None) -> JobPlace:
     checked = _checked(path)
     if _is_database(checked):
         file = plain(typed_path(str(checked), Path.cwd()))
-        do = f"tui-runner open {file} shows its rows, tui-runner resume {file} resumes its run"
+        do = f"tui-runner open {file} shows its rows, tui-runner resume {file} resumes an unfinished run"
         raise UserError("it is a DuckDB file, and a job is a Python file", where=plain(path), do=do)
     return JobPlace(str(checked), True, function)
 
@@ -471,6 +482,9 @@ def _looks_like_path(text: str) -> bool:
 def _advice(text: str, base: Path) -> str:
     if _is_file(base / f"{text}.py"):
         return f"did you mean {plain(text)}.py?"
+    file = nearest_file(base / text) if "." in text else None
+    if file is not None:
+        return f"did you mean {plain(file.name)}?"
     samples = [sample.name for sample in sample_jobs()]
     near = nearest(text, samples)
     if near is not None:

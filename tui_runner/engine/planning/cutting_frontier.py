@@ -50,10 +50,14 @@ def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
     for index, value in enumerate(source):
         if rules.items is not None and index >= rules.items:
             break
-        if not comes_back(value):
+        try:
+            text = json.dumps(value) if comes_back(value) else None
             what = f"item {index:,} is a {type(value).__name__}, which the ledger cannot keep"
+        except RecursionError:
+            text, what = None, f"item {index:,} is nested too deeply, or contains itself"
+        if text is None:
             raise UserError(what, plain(source.text or "input"), "give text, numbers, or lists and dicts of them")
-        slice_.append({"added_by": None, "key": plain_key(value), "value": json.dumps(value)})
+        slice_.append({"added_by": None, "key": plain_key(value), "value": text})
         if len(slice_) == _SLICE:
             yield pa.Table.from_pylist(slice_, schema=ADDED)
             slice_ = []

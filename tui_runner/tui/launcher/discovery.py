@@ -79,7 +79,7 @@ class FoundJob:
     Attributes:
         job: the job's text for `load_job`; the path of a broken file.
         name: name of the function or of the broken file.
-        doc: first line of `about`; the summary of a bundled job; for a job of another folder, its path precedes.
+        doc: first line of `about`; the summary of a bundled job.
         group: one of the groups `HERE`, `SAMPLES_HERE`, `FUNCTIONS`, `SAMPLES` and `RECENT`.
         error: reason for which the job cannot be loaded; empty if none is known.
         about: whole docstring of the job; if it has none, that of its file.
@@ -221,16 +221,14 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 
 def _recent(job: str, path: Path) -> FoundJob:
-    """Return a recent job of another folder. Its texts name that folder, to distinguish jobs with the same name."""
+    """Return a recent job of another folder. Its place names that folder, to distinguish jobs with the same name."""
     there = jobs_in(path, RECENT)
     broken = next((found for found in there if found.error), None)
     name = job.rpartition(":")[2]
     inside = next((found for found in there if found.job == job), FoundJob(job, name, "", RECENT))
     where = with_short_home(str(path))
     place = inside.place.replace(path.name, where, 1) if inside.place else where
-    return replace(
-        inside, doc=f"{where}  {inside.doc}", place=place, group=RECENT, error=broken.error if broken else ""
-    )
+    return replace(inside, place=place, group=RECENT, error=broken.error if broken else "")
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
+from tui_runner.system.files import with_short_home
 from tui_runner.text.numbers import ago, percent, plural, short_plural, size
 from tui_runner.tui.launcher.discovery import (
     FUNCTIONS,
@@ -22,7 +23,7 @@ from tui_runner.tui.launcher.discovery import (
     FoundRun,
 )
 from tui_runner.tui.widgets.braille import resampled
-from tui_runner.tui.widgets.paint import Line, Span, cells, column, own, sparkline
+from tui_runner.tui.widgets.paint import Line, Span, cells, column, end_of, own, sparkline
 
 _SPARK = 12
 """Cells of the throughput curve of a run, so that it fits beside the figures in a terminal of 80 columns."""
@@ -42,9 +43,15 @@ _NAMES = 13
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A line below a row, which the cursor skips."""
+    """A line below a row, which the cursor skips.
+
+    Attributes:
+        line: the line.
+        more: text behind it, which is left out if it does not fit.
+    """
 
     line: Line
+    more: Line = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +125,14 @@ def _sections(
     if unfinished := [run for each in databases for run in each.runs if run.unfinished]:
         rows.append("go on")
         for run in unfinished:
-            rows += [run, Detail(_left(run, now))]
+            rows += [run, Detail(_left(run, now), _spark(run))]
     for group, title in _TITLES.items():
         if found := [job for job in jobs if job.group == group]:
             rows.append(title)
             for job in found:
                 rows.append(job)
                 if group == HERE and job.job in last:
-                    rows.append(Detail(_last(last[job.job], now)))
+                    rows.append(Detail(_last(last[job.job], now), _spark(last[job.job])))
         if group == HERE and (databases or looking):
             rows += [DATABASES, *databases]
             if looking:
@@ -242,21 +249,31 @@ def counts(run: FoundRun) -> list[str]:
 
 def _left(run: FoundRun, now: float) -> Line:
     text = " · ".join([*counts(run), ago(now - run.last_seen)])
-    return ((f"  {text}  ", "muted"), (_spark(run), "chart-1"))
+    return ((f"  {text}", "muted"),)
 
 
-def _spark(run: FoundRun) -> str:
+def _spark(run: FoundRun) -> Line:
     values = [value or 0.0 for value in resampled(run.curves.items, _SPARK)]
-    return sparkline(values, _SPARK).strip()
+    return (("  ", "text"), (sparkline(values, _SPARK).strip(), "chart-1"))
 
 
 def _last(run: FoundRun, now: float) -> Line:
     totals = run.summary.totals
-    failed: list[Span] = [(f", {totals.failed:,} failed", "bad")] if totals.failed else []
+    failed: list[Span] = [(", ", "muted"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
     ended_at = run.summary.record.ended_at
     ended = run.last_seen if ended_at is None or run.unfinished else ended_at.timestamp()
     head = f"  last: {ago(now - ended)}, {totals.done:,} done"
-    return ((head, "muted"), *failed, ("  ", "text"), (_spark(run), "chart-1"))
+    return ((head, "muted"), *failed)
+
+
+def _whole_parts(parts: Sequence[Line], width: int) -> Line:
+    """Return the parts of a line before the first one that does not fit into `width` cells."""
+    line: Line = parts[0]
+    for part in parts[1:]:
+        if cells((*line, *part)) > width:
+            break
+        line = (*line, *part)
+    return line
 
 
 def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | None = None) -> Line:
@@ -270,13 +287,17 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
     """
     now = time.time() if now is None else now
     match row:
-        case Detail(line):
-            return line
+        case Detail(line, more):
+            return _whole_parts((line, more), width)
         case FoundJob(error="") as found:
             title = job_title(found, same_name)
             name = column(title, max(_NAMES, cell_len(title)))
             plain = "" if found.decorated else f"{own(found.place.partition(':')[0], 40)} · a function without @job"
-            return ((name, "strong"), (f"  {own(found.doc) or plain}", "muted"))
+            about = own(found.doc) or plain
+            if found.group == RECENT:
+                path = own(with_short_home(found.job.rpartition(":")[0]))
+                about = f"{end_of(path, width - cell_len(name) - 2)}  {own(found.doc)}"
+            return ((name, "strong"), (f"  {about}", "muted"))
         case FoundJob() as found:
             return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
         case FoundRun(summary=summary) as run:
@@ -290,7 +311,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             bar = progress(run, min(room - cell_len(named), 16)) or progress(run, min(room, 16))
             return (*head, *bar, (named, "muted"))
         case FoundDatabase() as found:
-            return _database(found, now)
+            return _database(found, now, width)
         case Samples(jobs, unfolded):
             names = "  ".join(own(job.name, 40) for job in jobs)
             return ((f"{'-' if unfolded else '+'} ", "accent"), (names, "text"))
@@ -298,7 +319,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             return heading(row, width)
 
 
-def _database(found: FoundDatabase, now: float) -> Line:
+def _database(found: FoundDatabase, now: float, width: int) -> Line:
     name = own(found.path.name, 60)
     if found.error:
         if not found.in_use:
@@ -309,7 +330,8 @@ def _database(found: FoundDatabase, now: float) -> Line:
         failed = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
     figures = f" {size(found.nbytes):>7}  {short_plural(found.rows, 'row'):>9}"
     seen = f"  {ago(now - found.last_seen)}"
-    return ((column(name, max(_NAMES, cell_len(name))), "text"), (figures, "muted"), *failed, (seen, "muted"))
+    head: Line = ((column(name, max(_NAMES, cell_len(name))), "text"), (figures, "muted"))
+    return _whole_parts((head, tuple(failed), ((seen, "muted"),)), width)
 
 
 def _of_newest(found: FoundDatabase) -> list[Span]:
