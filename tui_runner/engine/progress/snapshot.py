@@ -61,7 +61,6 @@ class HostView:
         delay: seconds between two requests.
         cooldown_until: end of the wait after a refusal, in seconds since the run was started in this process; None if
             there is no such wait.
-        backs_off: True if this wait is longer than the host asks for, because it has refused requests before.
         p50: median duration of a request in seconds; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
         statuses: at most eight pairs (HTTP status, number of responses), the most frequent first; requests without a
@@ -71,6 +70,7 @@ class HostView:
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
             test.
         limits: limits of requests to the host.
+        backs_off: True if the wait after a refusal is longer than the host asks for, because it has refused before.
     """
 
     host: str
@@ -81,7 +81,6 @@ class HostView:
     waiting: int = 0
     delay: float = 0.0
     cooldown_until: float | None = None
-    backs_off: bool = False
     p50: float | None = None
     p95: float | None = None
     statuses: tuple[tuple[int, int], ...] = ()
@@ -89,6 +88,7 @@ class HostView:
     failing: bool = False
     down: bool = False
     limits: HostLimits = field(default_factory=HostLimits)
+    backs_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
