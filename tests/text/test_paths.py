@@ -35,9 +35,15 @@ def test_lines_of_every_screen_keep_the_names_of_files() -> None:
     line = (("  17:53:06 INFO  ", "muted"), (ERROR, "text"), ("  2 rows", "muted"))
     shown = "".join(text for text, _ in fitted(line, 90))
     assert shown == "  17:53:06 INFO  [Errno 2] No such file or directory: '…/card-1/image-00195.raw'  2 rows"
+    narrow = "".join(text for text, _ in fitted((*line[:1], ("FileNotFoundError: ", "bad"), (ERROR, "text")), 78))
+    assert narrow == "  17:53:06 INFO  FileNotFoundError: [Errno 2] No such file…'…/image-00195.raw'"
     # What is dimmed, because it differs within the group, is shortened as well.
     assert ("…/image-00195.raw", "muted") in message_spans(ERROR, "warn", 60)
+    assert "".join(text for text, _ in message_spans(ERROR, "warn", 50)).endswith(
+        "No such file or dire…'…/image-00195.raw'"
+    )
     assert cut_text(ERROR, 70).endswith("'…/card-1/image-00195.raw'")
+    assert cut_text(ERROR, 48) == "[Errno 2] No such file or di…'…/image-00195.raw'"
     assert cut_text(ERROR, 30) == "[Errno 2] No such file or dir…"
 
 

@@ -14,8 +14,8 @@ failed items. The other looks are the states themselves, and `MOVED`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -28,7 +28,7 @@ from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.describe import folded_parts
 from tui_runner.text.numbers import ZONE, clock, duration
-from tui_runner.text.paths import with_short_paths
+from tui_runner.text.paths import gap_before_last_path, with_short_paths
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 Span = tuple[str, str]
@@ -88,16 +88,39 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
     spans: list[Span] = []
     room = limit
     parts = [(own(text), folded) for text, folded in folded_parts(message)]
-    over = sum(len(text) for text, _ in parts) - limit
-    for text, folded in parts:
-        short = with_short_paths(text, over)
-        over -= len(text) - len(short)
-        safe = own(short, room)
+    for text, folded in _with_short_paths(parts, sum(len(text) for text, _ in parts) - limit):
+        safe = own(text, room)
         spans.append((safe, "muted" if folded else role))
         room -= len(safe)
         if room <= 0 or safe.endswith(ELLIPSIS):
             break
     return spans
+
+
+_Mark = TypeVar("_Mark")
+
+
+def _with_short_paths(parts: Sequence[tuple[str, _Mark]], over: int) -> list[tuple[str, _Mark]]:
+    """Return `parts` with up to `over` fewer cells, so that the names at the ends of their paths stay visible.
+
+    Each part is a text with any mark.
+    """
+    shorter: list[tuple[str, _Mark]] = []
+    for text, mark in parts:
+        short = with_short_paths(text, over)
+        over -= cell_len(text) - cell_len(short)
+        shorter.append((short, mark))
+    gap = gap_before_last_path("".join(text for text, _ in shorter), over)
+    if gap is None:
+        return shorter
+    kept: list[tuple[str, _Mark]] = []
+    place = 0
+    for text, mark in shorter:
+        start, stop = (min(max(end - place, 0), len(text)) for end in gap)
+        cut = ELLIPSIS if place <= gap[0] < place + len(text) else ""
+        kept.append((text[:start] + cut + text[stop:], mark))
+        place += len(text)
+    return kept
 
 
 def cells(line: Line) -> int:
@@ -116,13 +139,8 @@ def fitted(line: Line, width: int) -> Line:
         return line
     if width <= 0:
         return ()
-    shorter: list[Span] = []
-    for text, role in line:
-        short = with_short_paths(text, over)
-        over -= cell_len(text) - cell_len(short)
-        shorter.append((short, role))
-    line = tuple(shorter)
-    if over <= 0:
+    line = tuple(_with_short_paths(line, over))
+    if cells(line) <= width:
         return line
     kept: list[Span] = []
     room = width - 1
