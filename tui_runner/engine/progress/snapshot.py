@@ -70,6 +70,7 @@ class HostView:
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
             test.
         limits: limits of requests to the host.
+        backs_off: True if the wait after a refusal is longer than the host asks for, because it has refused before.
     """
 
     host: str
@@ -87,6 +88,7 @@ class HostView:
     failing: bool = False
     down: bool = False
     limits: HostLimits = field(default_factory=HostLimits)
+    backs_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """An event for the user: a command, a lost worker, a failed chunk. Pass `text` through `safe_text` to show it."""
+    """An event for the user: a command, a lost worker, a failed chunk. Pass `text` through `safe_text` to show it.
+
+    `passes` is True if `text` does not hold after the end of the run, for example that a host refuses requests.
+    """
 
     at: float
     level: str
     text: str
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,7 @@ class Snapshot:
             the user cannot resume it earlier.
         reason: reason for the state in a few words; may be empty.
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
+        outage_error: the most frequent error of this outage, which is also in `reason`; empty if unknown.
         trial_seconds: seconds until an item is tried during an outage; None if no item will be tried.
         drain_seconds: seconds that items in flight still have to finish; None while the run is not draining.
         grace: seconds that items in flight have to finish when the run is stopped.
@@ -168,6 +175,7 @@ class Snapshot:
             gives a time of day.
         at: seconds since the run was started in this process.
         elapsed: active seconds in this process, without pauses.
+        held_seconds: the part of `elapsed` in which nothing was executed because all items waited for hosts.
         paused: seconds in this process during which the run was paused.
         pauses: the seconds of `paused` by cause, the longest first. The cause is `by you`, or a word for the guard or
             outage.
@@ -211,6 +219,9 @@ class Snapshot:
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
         delayed: number of items that wait for their next attempt.
+        next_attempt: seconds until the first of them is due, 0 if it is due now; None if none waits.
+        awaits_attempts: True if at least half of the items left wait for their next attempts. Such a run has no
+            estimate, because back-off and retry budget decide how long it takes.
         retries_over_budget: number of retries that are overdue because the retry budget holds them back.
         stalled_seconds: active seconds since the last item ended, but at most the age of the oldest item in flight;
             None unless they are unusually many.
@@ -238,6 +249,7 @@ class Snapshot:
     held: bool = False
     reason: str = ""
     in_outage: bool = False
+    outage_error: str = ""
     trial_seconds: float | None = None
     drain_seconds: float | None = None
     grace: float = 0.0
@@ -246,6 +258,7 @@ class Snapshot:
     began_at: float = 0.0
     at: float = 0.0
     elapsed: float = 0.0
+    held_seconds: float = 0.0
     paused: float = 0.0
     pauses: tuple[tuple[str, float], ...] = ()
     active_before: float = 0.0
@@ -285,6 +298,8 @@ class Snapshot:
     buffered_bytes: int = 0
     throttled: bool = False
     delayed: int = 0
+    next_attempt: float | None = None
+    awaits_attempts: bool = False
     retries_over_budget: int = 0
     stalled_seconds: float | None = None
     chunks: ChunkViews = field(default_factory=lambda: ChunkViews.of(()))

@@ -12,10 +12,11 @@ from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
-from tui_runner.store.ledger.reports import RunCurves, brief
+from tui_runner.store.ledger.reports import RunCurves, shorter_forms
 from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import (
     NONE,
+    clock_down,
     count,
     duration,
     latency,
@@ -92,22 +93,24 @@ def state_span(snapshot: Snapshot) -> Span:
     if (wait := host_wait(snapshot)) is not None:
         glyph = RUN_GLYPHS[RunState.PAUSED][0]
         seconds = None if wait.until is None else max(wait.until - snapshot.began_at - snapshot.at, 0.0)
-        when = "for a host" if seconds is None else f"· next request in {duration(seconds, short=True)}"
+        when = "for a host" if seconds is None else f"· next request in {clock_down(seconds)}"
         return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
         # Say that the run waits, because it will go on by itself after the outage. A pause by the user would not end.
         if snapshot.trying:
             return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
-        when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
+        when = "for you" if until is None else f"· next try in {clock_down(until)}"
         return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.DRAINING and snapshot.drain_seconds is not None:
-        return f"{glyph} DRAINING, {duration(snapshot.drain_seconds, short=True)} left", role
+        return f"{glyph} DRAINING, {clock_down(snapshot.drain_seconds)} left", role
     return f"{glyph} {snapshot.state.upper()}", role
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text, such as `ETA 4 min`, or `ETA –` before there is an estimate.
+    """Return the estimated remaining time as text, such as `ETA 00:04:00`, or `ETA –` before there is an estimate.
+
+    While most of the items left wait for their next attempts, no rate gives an estimate, and the text says so.
 
     The text is empty if the run is paused, is draining, writes its last rows or has ended. If the number of items is
     unknown, there is no estimate. The text is then the rate at which new items become known, or says that the total is
@@ -120,7 +123,7 @@ def estimate(snapshot: Snapshot) -> str:
     if snapshot.items_total is None:
         return "unknown total"
     if snapshot.eta_seconds is None:
-        return "ETA –"
+        return "ETA after retries" if snapshot.awaits_attempts else "ETA –"
     return f"ETA {time_left(*snapshot.eta_seconds)}"
 
 
@@ -548,6 +551,8 @@ def summary(
         lines.append((4, _row("time", left_out)))
     if seconds > 0:
         speed = f"{rate(snapshot.mean_items_per_second)} items/s, {rate(snapshot.mean_rows_per_second)} rows/s"
+        if snapshot.held_seconds >= 1.0:
+            speed += ", waits for hosts included"
         lines.append((7, _row("mean", speed)))
     if snapshot.p50 is not None and snapshot.p95 is not None:
         window = "" if snapshot.latency_window is None else " of the last minute"
@@ -570,7 +575,7 @@ def summary(
         text = f"{head}: {own(group.type, _ERROR)}: "
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
-            tail = brief(tail)
+            tail = shorter_forms(tail)[1]
         # Cut the message to make room for the text after it. If too little of the message would be left, the text gets
         # a line of its own, because its number without its unit would be taken for one of items.
         is_beside = room - len(tail) >= min(len(group.text), _LEAST_ERROR)
@@ -665,10 +670,12 @@ def _took(snapshot: Snapshot) -> str:
 
 
 def _left_out(snapshot: Snapshot) -> str:
-    """Return a text about two parts of the run's time: since it was resumed, and in pauses; empty without them."""
+    """Return a text about parts of the run's time: since it was resumed, waiting for hosts, paused; may be empty."""
     parts = []
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it began again")
+    if snapshot.held_seconds >= 1.0:
+        parts.append(f"{duration(snapshot.held_seconds)} waiting for hosts")
     if _has_pauses(snapshot):
         # The causes of pauses are known only for this process.
         pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))
