@@ -71,8 +71,8 @@ _LEFT_OUT: Span = (ELLIPSIS, "muted")
 """The mark that stands for parts that do not fit."""
 _NAMED = 60
 """Fewest cells of a header with the name of the database file. The name of the program is shown from 100 cells on."""
-_WORTH_KEEPING = 16
-"""Fewest cells of the run's name. If the estimate would leave fewer cells to the name, the estimate is left out."""
+_WORTH_KEEPING = 10
+"""Cells that the estimate leaves to the run's name, if the name has so many; otherwise the estimate is left out."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
@@ -127,7 +127,8 @@ class Header(SnapshotWidget):
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return the only line. On narrow terminals, some parts are left out."""
-        name = self._run_name(snapshot, width)
+        names = self._names(snapshot, width)
+        name = names[0]
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
         left_out = _has_pauses(snapshot)
@@ -143,7 +144,7 @@ class Header(SnapshotWidget):
                 right = longer
                 break
         else:
-            if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
+            if eta and width - cells((*right, *until)) >= min(cells(names[-1]), _WORTH_KEEPING):
                 right = (*right, *until)
             elif eta and width >= _NAMED:  # narrower terminals show the estimate among the figures
                 right = (*right, _LEFT_OUT, (" ", "text"))
@@ -157,17 +158,20 @@ class Header(SnapshotWidget):
             warned: Line = ((f"  {WARNING} {own(warning)}", "bad"), *right)
             if cells(name) + cells(warned) <= width:
                 right = warned
-        return [spread(name, right, width)]
+        fitting = (each for each in names if cells(each) + cells(right) <= width)
+        return [spread(next(fitting, names[-1]), right, width)]
 
     @staticmethod
-    def _run_name(snapshot: Snapshot, width: int) -> Line:
-        job = own(snapshot.job, 80)
+    def _names(snapshot: Snapshot, width: int) -> list[Line]:
+        """Return the name of the run in several lengths, the longest first."""
+        job: Span = (f" {own(snapshot.job, 80)}", "strong")
         run: Span = (f" · run {snapshot.run_id}", "text")
+        short: list[Line] = [(job, run), (job,)]
         if width < _NAMED:
-            return ((f" {job}", "strong"), run)
-        file = own(PurePath(snapshot.database).name, 120)
+            return short
+        file: Line = (job, (" → ", "muted"), (own(PurePath(snapshot.database).name, 120), "text"), run)
         program: Line = ((" tui-runner  ", "accent"),) if width >= 2 * _NAMED - 20 else ()
-        return (*program, (f" {job}", "strong"), (" → ", "muted"), (file, "text"), run)
+        return [(*program, *file), file, *short]
 
 
 _TREND = 10
