@@ -329,7 +329,7 @@ def test_a_run_that_waits_for_its_input_or_has_just_gone_on_is_not_stalled(desk)
     assert desk.picture().stalled_seconds is None
 
 
-def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
+def test_a_slow_item_makes_the_estimate_a_least_time_and_no_end_is_promised_while_only_such_items_are_left():
     desk = SnapshotHarness(chunks=2, total=None)
     desk.handle(InputEnded())
     desk.end(0, good=1)
@@ -337,12 +337,13 @@ def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
     desk.end(0, good=9)
     desk.end(1, good=5)
     desk.fly(seconds=[0.2] * 4, latencies={bucket(0.3): 15})
-    assert desk.picture().eta_seconds is not None
+    assert desk.picture().eta.startswith("ETA 00:00:0")
     desk.fly(seconds=[4.0] * 4)
-    assert desk.picture(after=3.8).eta_seconds is None, "the fifth waits for the others"
+    assert desk.picture(after=3.8).eta == "ETA ≥ 00:00:02", "the fifth waits for the others"
     desk.end(1, good=3)
     desk.fly(seconds=[1.0, 0.1])
-    assert desk.picture().eta_seconds is None
+    picture = desk.picture()
+    assert (picture.eta_seconds, picture.eta) == (None, "ETA after slow items")
 
 
 def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(desk):

@@ -21,7 +21,7 @@ from tui_runner.store.records import RUN_COLUMN
 from tui_runner.store.sql import quote
 from tui_runner.text.describe import first_line
 from tui_runner.text.messages import resume_command, retry_command
-from tui_runner.text.numbers import count, countdown, duration, more_kinds, plural, rate, short_plural, size, time_left
+from tui_runner.text.numbers import count, countdown, duration, more_kinds, plural, rate, short_plural, size
 from tui_runner.text.paths import cut_text
 from tui_runner.text.safe_text import display_width, safe_text
 
@@ -74,12 +74,9 @@ def progress_line(snapshot: Snapshot) -> str:
 
 def _estimate(snapshot: Snapshot) -> str:
     """Return the estimated time left, or the reason why there is none; empty before there is an estimate."""
-    if snapshot.eta_seconds is not None:
-        return f"ETA {time_left(*snapshot.eta_seconds)}"
-    if not snapshot.awaits_attempts:
-        return ""
-    due = f", the next in {countdown(snapshot.next_attempt)}" if snapshot.next_attempt else ""
-    return f"ETA after retries{due}"
+    if snapshot.awaits_attempts and snapshot.next_attempt:
+        return f"{snapshot.eta}, the next in {countdown(snapshot.next_attempt)}"
+    return snapshot.eta
 
 
 def _state_and_reason(snapshot: Snapshot) -> str:

@@ -18,7 +18,7 @@ from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import HOSTS_PAUSED, RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.jobs.hosts import HostLimits
-from tui_runner.text.numbers import duration
+from tui_runner.text.numbers import duration, time_left
 from tui_runner.text.safe_text import safe_text
 
 KEPT_EVENTS = 200
@@ -207,6 +207,8 @@ class Snapshot:
             `metrics.RATE_SECONDS`; 0 while the run is paused.
         rows_per_second: result rows per active second of the last `metrics.RATE_SECONDS`; 0 while the run is paused.
         eta_seconds: estimated time left as (low, high) in seconds; None while no estimate is possible.
+        has_slow_item: True if an item is unusually long in flight and may outlast the estimate. The estimate is then
+            that of the other items. If no others are left, there is none.
         p50: median duration of an attempt in seconds, successful or not; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
         latency_window: active seconds that `p50` and `p95` cover; None for all attempts in this process.
@@ -287,6 +289,7 @@ class Snapshot:
     items_per_second: float = 0.0
     rows_per_second: float = 0.0
     eta_seconds: tuple[float, float] | None = None
+    has_slow_item: bool = False
     p50: float | None = None
     p95: float | None = None
     latency_window: float | None = None
@@ -330,6 +333,20 @@ class Snapshot:
             f"{self.retries:,} retries\n"
             f"  rows   {self.rows:,} in {where}, {duration(self.active_seconds)} at work"
         )
+
+    @property
+    def eta(self) -> str:
+        """The estimated time left as text, or the reason why there is none.
+
+        One of `ETA 00:10:00–00:12:30`, `ETA ≥ 00:00:14` with a slow item, `ETA after retries` and `ETA after slow
+        items`; empty before there is an estimate.
+        """
+        if self.eta_seconds is not None:
+            low, high = self.eta_seconds
+            return f"ETA ≥ {duration(low)}" if self.has_slow_item else f"ETA {time_left(low, high)}"
+        if self.awaits_attempts:
+            return "ETA after retries"
+        return "ETA after slow items" if self.has_slow_item else ""
 
     @property
     def active_seconds(self) -> float:

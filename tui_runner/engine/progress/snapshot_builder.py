@@ -388,6 +388,9 @@ class SnapshotBuilder:
         stalled = self._stalled(active, max((item.seconds for item in oldest if not item.held_by), default=0.0))
         left = self._left(total)
         awaits = self._state is RunState.RUNNING and bool(left) and 2 * self._delayed >= (left or 0)
+        eta, slow = None, False
+        if left is not None and stalled is None and not rests and not awaits:
+            eta, slow = self._eta(active, left, begun, longest)
         recent = self._recent_latencies.at(active)
         # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts are more useful.
         latencies = self._latencies if status.ended or not recent.total else recent
@@ -437,9 +440,8 @@ class SnapshotBuilder:
             rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=None
-            if left is None or stalled is not None or rests or awaits
-            else self._eta(active, left, begun, longest),
+            eta_seconds=eta,
+            has_slow_item=slow,
             p50=latencies.percentile(0.5),
             p95=latencies.percentile(0.95),
             latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
@@ -605,16 +607,17 @@ class SnapshotBuilder:
         progress = self._progress.get(worker)
         return progress.rss if progress else 0
 
-    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
-        """Return the estimated time left; None while it cannot be known.
+    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[tuple[float, float] | None, bool]:
+        """Return the estimated time left, and True if one unusually long item may outlast it.
 
-        That is while the run is paused, or if one unusually long item may outlast the estimate.
+        The time is None while the run is paused, before there is an estimate, and while such an item and others in
+        flight are all that is left.
         """
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
         if estimate is None:
-            return None
-        overdue = longest > (self._latencies.percentile(0.95) or 0.0)
-        return None if overdue and longest >= estimate[0] else estimate
+            return None, False
+        slow = longest > (self._latencies.percentile(0.95) or 0.0) and longest >= estimate[0]
+        return None if slow and left <= in_flight else estimate, slow
 
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Return the seconds without an ended item if they are unusually many, otherwise None.

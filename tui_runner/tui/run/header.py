@@ -25,7 +25,6 @@ from tui_runner.text.numbers import (
     rate,
     short_plural,
     size,
-    time_left,
 )
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.widgets.braille import resampled
@@ -108,9 +107,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text, such as `ETA 00:04:00`, or `ETA –` before there is an estimate.
-
-    While most of the items left wait for their next attempts, no rate gives an estimate, and the text says so.
+    """Return the estimated remaining time as text (`Snapshot.eta`), or `ETA –` before there is an estimate.
 
     The text is empty if the run is paused, is draining, writes its last rows or has ended. If the number of items is
     unknown, there is no estimate. The text is then the rate at which new items become known, or says that the total is
@@ -122,9 +119,7 @@ def estimate(snapshot: Snapshot) -> str:
         return f"{rate(snapshot.new_per_second)} new/s"
     if snapshot.items_total is None:
         return "unknown total"
-    if snapshot.eta_seconds is None:
-        return "ETA after retries" if snapshot.awaits_attempts else "ETA –"
-    return f"ETA {time_left(*snapshot.eta_seconds)}"
+    return snapshot.eta or "ETA –"
 
 
 class Header(SnapshotWidget):
