@@ -451,7 +451,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def _run_in(self, tab: QueryTab) -> None:
         tab.editor.hide_offer()
-        if tab.busy:
+        if tab.runs_for_user:
             self.notify(f"A statement is running; {key_of(self, 'query.back')} ends it.", markup=False)
             return
         statement = tab.to_run()
@@ -608,7 +608,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def _sort_by(self, tab: QueryTab, column: int) -> None:
         schema = tab.grid.schema
-        if tab.asked is None or tab.busy or schema is None or not 0 <= column < len(schema):
+        if tab.asked is None or tab.runs_for_user or schema is None or not 0 <= column < len(schema):
             return
         statement, values = tab.asked
         name = schema.field(column).name

@@ -129,6 +129,10 @@ class QueryTab(Vertical):
         self._closed = False
         self.shown = Shown.NOTHING
         self.chart_kind: ChartKind | None = None
+        self._of_user = False
+        """True if the user has started the statement that runs, or that ran last."""
+        self._waiting: tuple[Statement, Mapping[str, object], Order | None] | None = None
+        """Statement of the user that starts when what runs now has ended."""
         self._runs_anew = False
         """True while a statement runs, unless it is a watched statement that runs again."""
         self._wants_chart = False
@@ -181,6 +185,11 @@ class QueryTab(Vertical):
         return self._busy
 
     @property
+    def runs_for_user(self) -> bool:
+        """True while a statement runs that the user has started, and not one that the screen runs by itself."""
+        return self._busy and self._of_user
+
+    @property
     def pages(self) -> Pages | None:
         """The result, or None before the first result and after an error."""
         return self._pages
@@ -211,7 +220,7 @@ class QueryTab(Vertical):
         return statement_at(text, editor.position)
 
     def start(self, statement: Statement, values: Mapping[str, object], order: Order | None = None) -> None:
-        """Run a statement of the user.
+        """Run a statement of the user. End what the screen runs or reads by itself.
 
         Args:
             statement: the statement.
@@ -219,12 +228,17 @@ class QueryTab(Vertical):
             order: the order that the user has requested and the statement has, for the heading; None for no order.
         """
         self.stop_watching()
+        if self._busy:
+            self._waiting = statement, values, order
+            self.console.cancel()
+            return
         self.status.remark("")
         if self.shown is Shown.MESSAGE:
             # Hide the error of the previous statement.
             self._show(Shown.NOTHING)
         self.post_message(self.Ran(self, statement.sql))
         self._order = order
+        self._of_user = True
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
@@ -238,6 +252,7 @@ class QueryTab(Vertical):
             editor.propose(sql)
             self.saved = editor.text
         self._order = None
+        self._of_user = False
         self._run(Statement(sql, 0, len(sql)), {})
 
     def cancel(self) -> bool:
@@ -360,8 +375,8 @@ class QueryTab(Vertical):
         try:
             pages, first, error, changed = await in_thread(call, "tui-runner-tab")
         except UserError as caught:
-            self._end_busy()
-            self._fail(caught, statement, keep=keep)
+            if not self._end_busy():
+                self._fail(caught, statement, keep=keep)
             return
         self._end_busy()
         if self._closed:
@@ -415,11 +430,13 @@ class QueryTab(Vertical):
         if pages is None or self._busy:
             self.grid.give_up_page(number)
             return
+        self._of_user = False
         self._begin_busy()
         try:
             page = await in_thread(lambda: pages.page(number), "tui-runner-tab")
         except UserError as error:
-            self._end_busy()
+            if self._end_busy():
+                return
             self.grid.give_up_page(number)
             # No more rows can be read. The rows that were read so far stay visible.
             self.grid.grow(pages.rows_known, complete=True)
@@ -450,12 +467,17 @@ class QueryTab(Vertical):
         self._started = time.monotonic()
         self._timer = self.set_interval(_TICK, self._look)
 
-    def _end_busy(self) -> None:
+    def _end_busy(self) -> bool:
+        """Return True if a statement of the user has waited for this end; it starts now."""
         self.remove_class("-older")
         self._busy = self._ending = self._runs_anew = False
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not self._closed:
+            self.call_later(self.start, *waiting)
+        return waiting is not None
 
     def _look(self) -> None:
         """Show the progress of the statement in the status line."""
@@ -544,6 +566,7 @@ class QueryTab(Vertical):
             # Try again soon: the screen is hidden, a page is being read, or the first run has not ended.
             self._again_in(_TICK)
         else:
+            self._of_user = False
             self._run(*self._last, keep=True)
 
     def _show(self, what: Shown) -> None:
