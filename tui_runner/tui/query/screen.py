@@ -354,10 +354,12 @@ class QueryScreen(EarlyClose, Screen[None]):
         if self._tables and not self._run_goes_on and self._access is not None and self._access.is_unchanged():
             return  # do not open the file every few seconds for hours
         self._catalog_busy = True
+        before = self._tables
         try:
             self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
             await self._show_newest()
-            await self._follow_table(console)
+            if self._tables != before:
+                await self._follow_table(console)
             goes_on = await self._writes(console)
         except UserError as error:
             self.query_one(Catalog).tooltip = safe_text(str(error), limit=200)
