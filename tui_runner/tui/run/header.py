@@ -486,8 +486,8 @@ class Summary(SnapshotWidget):
         lines: list[str] = []
         for _, line in every:
             text = "".join(text for text, _ in line).rstrip()
-            is_error = text.startswith(f" {WARNING}")
-            lines += wrap(text, width, subsequent_indent=" " * (_LABEL + 1)) if is_error else [text]
+            is_command = line[-1][1] == _COMMAND  # the user copies it
+            lines += [text] if is_command else wrap(text, width, subsequent_indent=" " * (_LABEL + 1))
         return "\n".join(lines)
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
