@@ -214,12 +214,12 @@ LIMIT 100""",
         "Latency histogram",
         """-- Each line is twice as slow as the one above it.
 WITH bins AS (
-    SELECT CAST(ceil(log2(greatest(seconds, 1e-6))) AS INTEGER) AS bin, count(*) AS items
+    SELECT CAST(ceil(log2(greatest(1000 * seconds, 1e-3))) AS INTEGER) AS bin, count(*) AS items
     FROM runner.items
     WHERE run_id = (SELECT max(run_id) FROM runner.runs) AND isfinite(seconds)
     GROUP BY ALL
 )
-SELECT pow(2, bin) AS seconds_up_to, coalesce(items, 0) AS items
+SELECT pow(2, bin) AS milliseconds_up_to, coalesce(items, 0) AS items
 FROM (SELECT unnest(range(min(bin), max(bin) + 1)) AS bin FROM bins) LEFT JOIN bins USING (bin)
 ORDER BY bin""",
     ),
