@@ -367,7 +367,6 @@ async def test_a_run_of_another_process_shows_its_state_and_share(
 async def test_unfinished_runs_are_listed_first_and_the_cursor_stays_on_its_row(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)  # however busy the machine is
     (folder / "no.duckdb").write_text("not one at all")
     for name in ("old", "stopped"):
         run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb", backend="inline")
@@ -823,7 +822,6 @@ async def test_a_job_of_another_folder_runs_there(
 async def test_the_cursor_begins_on_the_row_where_the_launcher_was_left(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)
     for name in ("a", "b"):
         new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb").runner.close()
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:

@@ -25,7 +25,7 @@ from tui_runner.store.database import Database
 from tui_runner.tui import launcher as launcher_module
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
-from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun, jobs_in
+from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun, find_databases, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.launcher.rows import Samples
 from tui_runner.tui.widgets.footer import KeyLine
@@ -260,7 +260,6 @@ async def test_a_database_shows_its_tables_and_its_runs_newest_first(
 async def test_everything_is_to_be_seen_at_first_sight_at_80_by_24(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher_module, "_PATIENCE", 60.0)
     (folder / "other.py").write_text(JOB + JOB.replace("pages", "leaves").replace("def items", "def more"))
     for name in ("a", "b"):
         run = new_run(f"{folder}/shop.py:books", params={"base": name}, database=folder / f"{name}.duckdb")
@@ -277,7 +276,6 @@ async def test_everything_is_to_be_seen_at_first_sight_at_80_by_24(
 async def test_what_is_below_the_list_is_named_in_its_last_line(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher_module, "_PATIENCE", 60.0)
     for number in range(60):
         (folder / f"many_{number}.py").write_text(JOB.replace("pages", f"pages_{number}"))
     new_run(f"{folder}/shop.py:books", params={"base": "x"}, database=folder / "a.duckdb").start().finish()
@@ -435,7 +433,7 @@ async def test_the_copied_command_does_the_same_as_the_form(folder: Path, enviro
     with duckdb.connect(str(folder / "my rows.duckdb"), read_only=True) as database:
         rows = database.execute("SELECT address, unit FROM books").fetchall()
     assert rows == [(values["base"], values["unit"])] * 3
-    [run] = launcher_module.find_databases(folder)[0].runs
+    [run] = find_databases(folder)[0].runs
     assert request is not None and run.summary.record.settings["chunk_size"] == 2
     given = {name: str(run.summary.record.settings[name]) for name in request.settings}
     expected = {**request.settings, "max_memory": "2000000000", "rate": "500.0", "timeout": "9.0"}

@@ -30,6 +30,9 @@ _FILES = 500
 by a minute."""
 _DATABASES = 20
 """Most databases that are opened, the last written first. Opening one takes up to 0.2 s on a busy machine."""
+_PATIENCE = 0.3
+"""Seconds to wait for a process that has a database open without a run, usually another launcher that reads it. Reading
+one takes 0.1 s, so three launchers that begin together get past each other."""
 _CURVES = 5
 """Most runs of a database whose throughput is read, the newest first. Older runs have no curve."""
 CURVE_PARTS = 36
@@ -381,43 +384,59 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
 
     Only the `_DATABASES` files that were last written are examined.
     """
-    paths = [path for path in folder.glob("*.duckdb") if path.is_file()]
-    found: list[FoundDatabase] = []
-    for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
-        try:
-            with Database.open(path, create=False) as database, readable(path):
-                cursor = database.cursor()
-                runs = Ledger(cursor).runs()
-                tables = tuple(result_tables(cursor)) if runs else ()
-                curves = {
-                    run.record.run_id: run_curves(cursor, run.record.run_id, CURVE_PARTS) for run in runs[:_CURVES]
-                }
-            seen = path.stat()
-        except DatabaseInUse as error:
-            found.append(FoundDatabase(path, error=error.what, in_use=True, newest=_newest_of_owner(path)))
-            continue
-        except UserError as error:
-            found.append(FoundDatabase(path, error=error.what))
-            continue
-        if runs:
-            every = tuple(
-                FoundRun(
-                    path,
-                    run,
-                    # Finding the file of a job takes time, and it is only needed where the launcher may show it.
-                    job=_place(run.record, path, folder)
-                    if run is runs[0] or run.record.state != RunState.FINISHED
-                    else run.record.job_path,
-                    curves=curves.get(run.record.run_id, RunCurves()),
-                    # The time of the file says nothing about older runs, because later ones have written to it.
-                    last_seen=seen.st_mtime
-                    if run is runs[0]
-                    else (run.record.ended_at or run.record.started_at).timestamp(),
-                )
-                for run in runs
-            )
-            found.append(FoundDatabase(path, every, tables, last_seen=seen.st_mtime, nbytes=seen.st_size))
-    return found
+    found = (read_database(path, folder) for path in database_paths(folder))
+    return [database for database in found if database is not None]
+
+
+def database_paths(folder: Path) -> list[Path]:
+    """Return the `_DATABASES` DuckDB files in `folder` that were last written, the newest first."""
+    written: list[tuple[float, Path]] = []
+    for path in folder.glob("*.duckdb"):
+        with contextlib.suppress(OSError):  # it was removed meanwhile, or cannot be examined
+            if path.is_file():
+                written.append((-path.stat().st_mtime, path))
+    return [path for _, path in sorted(written)[:_DATABASES]]
+
+
+def read_database(path: Path, folder: Path) -> FoundDatabase | None:
+    """Return the runs and tables of a database, or the reason for which it cannot be opened.
+
+    Return None for a DuckDB file without runs.
+
+    Args:
+        path: the file.
+        folder: folder of the launcher, in which jobs of runs are searched for.
+    """
+    try:
+        with Database.open(path, create=False, patience=_PATIENCE) as database, readable(path):
+            cursor = database.cursor()
+            runs = Ledger(cursor).runs()
+            tables = tuple(result_tables(cursor)) if runs else ()
+            curves = {run.record.run_id: run_curves(cursor, run.record.run_id, CURVE_PARTS) for run in runs[:_CURVES]}
+        seen = path.stat()
+    except DatabaseInUse as error:
+        return FoundDatabase(path, error=error.what, in_use=True, newest=_newest_of_owner(path))
+    except UserError as error:
+        return FoundDatabase(path, error=error.what)
+    if not runs:
+        return None
+    every = tuple(
+        FoundRun(
+            path,
+            run,
+            # Finding the file of a job takes time, and it is only needed where the launcher may show it.
+            job=_place(run.record, path, folder)
+            if run is runs[0] or run.record.state != RunState.FINISHED
+            else run.record.job_path,
+            curves=curves.get(run.record.run_id, RunCurves()),
+            # The time of the file says nothing about older runs, because later ones have written to it.
+            last_seen=seen.st_mtime
+            if run is runs[0]
+            else (run.record.ended_at or run.record.started_at).timestamp(),
+        )
+        for run in runs
+    )
+    return FoundDatabase(path, every, tables, last_seen=seen.st_mtime, nbytes=seen.st_size)
 
 
 def _newest_of_owner(path: Path) -> FoundRun | None:
