@@ -727,9 +727,14 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Leave the launcher to query the current database, or the database of the current run."""
         match self._current:
             case FoundRun(database=path):
-                self.exit(path)
+                self._leave_with(path)
             case FoundDatabase(path=path) as found if found.can_be_queried:
-                self.exit(path)
+                self._leave_with(path)
+
+    def _leave_with(self, chosen: Chosen) -> None:
+        """End the launcher. A run or a database has a screen of its own, which takes the place of the launcher's."""
+        self.keeps_screen = not isinstance(chosen, RunRequest)
+        self.exit(chosen)
 
     async def action_try_job(self) -> None:
         """Call the job with its first three items and show the results."""
@@ -857,7 +862,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             if opened is None:
                 self._say("")
             else:
-                self.exit(opened)
+                self._leave_with(opened)
         except DatabaseError as error:
             self._complain(error)
             if of_form:
