@@ -466,3 +466,20 @@ async def test_down_and_enter_that_arrive_together_open_the_form_of_the_row_belo
         for _ in range(3):
             await ready(pilot)
         assert isinstance(app.focused, Input)
+
+
+async def test_description_of_a_job_is_wrapped_and_only_a_very_long_one_is_cut(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    long = "One page of it. " + "words " * 22 + "end."
+    (folder / "shop.py").write_text(SHOP.replace("One page of the catalogue:", long))
+    async with driven(Launcher(folder, environ), size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("tab")
+        await ready(pilot)
+        assert long in " ".join(screen_text(app).replace("│", " ").split())
+    (folder / "shop.py").write_text(SHOP.replace("One page of the catalogue:", "words " * 200))
+    async with driven(Launcher(folder, environ), size=(120, 24)) as pilot:
+        app = await ready(pilot)
+        lines = [line for line in screen_text(app).splitlines() if "words words" in line.partition("││")[2]]
+        assert len(lines) == 3 and lines[2].rstrip(" │").endswith("words …")

@@ -28,7 +28,7 @@ from tui_runner.inputs.source import silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
-from tui_runner.system.terminal import columns, is_terminal
+from tui_runner.system.terminal import columns, is_terminal, needs_screen
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback
 from tui_runner.text.safe_text import safe_text
@@ -237,7 +237,7 @@ def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
         if piped:
             raise UserError("items from standard input leave the dashboard without a keyboard", where, "leave it out")
         if not terminal:
-            raise UserError("the dashboard needs a terminal", where, "use --headless here")
+            raise UserError(needs_screen("the dashboard"), where, "use --headless here")
         return False
     return bool(display.headless) or display.json or display.quiet or piped or not terminal
 

@@ -63,7 +63,7 @@ from tui_runner.tui.launcher.discovery import (
     read_database,
 )
 from tui_runner.tui.launcher.fields import Draft
-from tui_runner.tui.launcher.footer import labels_of
+from tui_runner.tui.launcher.footer import labels_of, no_effect
 from tui_runner.tui.launcher.opening import RunOpener
 from tui_runner.tui.launcher.pane import Pane, Text
 from tui_runner.tui.launcher.rows import Row, Samples, below, drawn, first_choice, is_passed_over, listed, row_name
@@ -208,7 +208,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """True while the text about a row covers the list of a narrow terminal."""
         self._reading = threading.Lock()
         """Held while a database is opened, because a process must not open the same database twice."""
-        self._opener = RunOpener(self, begin, self._reading)
+        self._opener = RunOpener(self, begin, self._reading, self._say_starting)
         themes = find_themes()
         self._folder = folder
         self._shell = shell or folder
@@ -525,8 +525,8 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._start()
             case FoundRun():
                 self.action_resume()
-            case FoundJob() as found:
-                self._say(found.error)
+            case _:
+                self._refuse("start")
 
     def list_in_use(self) -> Movable:
         """Return the list at the left, or the text at the right while it covers the list."""
@@ -579,13 +579,13 @@ class Launcher(ListNavigation, Application[Chosen]):
         match self._current:
             case FoundJob(error="") as found if not self._pane.is_form:
                 await self._edit(found)
-            case None:
-                return
             case _ if self._pane.is_form:
                 self._pane.form.go_on(1)
-            case _ if self._is_narrow:
+            case row if self._is_narrow and row is not None:
                 self._reads = True
                 self._arrange()
+            case _:
+                self._refuse("next_field")
 
     def action_help(self) -> None:
         """Show the help screen."""
@@ -635,12 +635,16 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._say("the cursor has just moved to this unfinished run: press the key again", trouble=False)
                     return
                 self._open(lambda: resume_request(database, summary.record.run_id))
+            case _:
+                self._refuse("resume")
 
     def action_retry(self) -> None:
         """Run items of the current database again: the failed items of its newest finished run with failed items."""
         match self._current:
             case FoundDatabase(path=database, to_retry=run) if run is not None:
                 self._open(lambda: retry_request(database, run.summary.record.run_id))
+            case _:
+                self._refuse("retry")
 
     def action_filter(self) -> None:
         """Ask for a text, and list only jobs and databases that `listed` finds with it; an empty text lists all."""
@@ -713,6 +717,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         draft = self._pane.draft_of(row) if isinstance(row, FoundJob) else Draft()
         command = None if row is None else command_of(row, draft, folder=self._folder, shell=self._shell)
         if command is None:
+            self._refuse("copy_command")
             return
         self.copy_to_clipboard(command)
         notes = ["copied"]
@@ -730,6 +735,8 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._leave_with(path)
             case FoundDatabase(path=path) as found if found.can_be_queried:
                 self._leave_with(path)
+            case _:
+                self._refuse("open_database")
 
     def _leave_with(self, chosen: Chosen) -> None:
         """End the launcher. A run or a database has a screen of its own, which takes the place of the launcher's."""
@@ -751,8 +758,8 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._pane.leave()
                 self._say("trying the first 3 items …", trouble=False)
                 self.run_worker(lambda: self._try(request), thread=True, exclusive=True, group="try")
-            case FoundJob() as found:
-                self._say(found.error)
+            case _:
+                self._refuse("try_job")
 
     def action_to_list(self) -> None:
         """Go back from the form or text to the list. The texts typed into the form are stored as a draft."""
@@ -841,8 +848,11 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _open(self, ask: Callable[[], RunRequest], *, of_form: bool = False) -> None:
         if not self._opening:
             self._opening = True
-            self._say("starting …", trouble=False)
+            self._say_starting(True)
             self.run_worker(self._opened(ask, of_form=of_form))
+
+    def _say_starting(self, starting: bool) -> None:
+        self._say("starting …" if starting else "", trouble=False)
 
     async def _opened(self, ask: Callable[[], RunRequest], *, of_form: bool) -> None:
         """Open the run and leave the launcher with it, or show why it cannot be opened.
@@ -878,6 +888,11 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._pane.leave()
 
     # --- messages, details and key labels -------------------------------------------------------------------
+
+    def _refuse(self, action: str) -> None:
+        """Say why an action has no effect on the current row. An error of the row is shown as one."""
+        row = self._current
+        self._say(no_effect(action, row), trouble=isinstance(row, FoundJob | FoundDatabase) and bool(row.error))
 
     def _complain(self, error: Exception) -> None:
         self._say(str(error))

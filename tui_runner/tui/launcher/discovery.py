@@ -430,9 +430,7 @@ def read_database(path: Path, folder: Path) -> FoundDatabase | None:
             else run.record.job_path,
             curves=curves.get(run.record.run_id, RunCurves()),
             # The time of the file says nothing about older runs, because later ones have written to it.
-            last_seen=seen.st_mtime
-            if run is runs[0]
-            else (run.record.ended_at or run.record.started_at).timestamp(),
+            last_seen=seen.st_mtime if run is runs[0] else (run.record.ended_at or run.record.started_at).timestamp(),
         )
         for run in runs
     )

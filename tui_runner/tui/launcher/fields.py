@@ -14,6 +14,7 @@ from typing import Any
 from tui_runner.engine.planning.request import STANDARD_INPUT
 from tui_runner.errors import UserError
 from tui_runner.jobs.config_file import read_config
+from tui_runner.jobs.conversion import described_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.parameters import Parameter
 from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, SET_PREFIX, Settings, check_setting, resolve
@@ -210,8 +211,7 @@ def _of_source(found: FoundParameter, defaults: Defaults) -> Field:
         found.name,
         "parameter",
         f"from ${variable}" if variable else shortened(found.default or "", 60),
-        # A loaded job writes its types in this way, too.
-        _remark(found.kind.replace(" | ", " or ").replace("None", "none"), found.help, of_items=found.of_items),
+        _remark(described_source(found.kind) if found.kind else "", found.help, of_items=found.of_items),
         INPUT if found.of_items else PARAMETERS,
         secret=found.secret,
         required=found.default is None and variable is None,
