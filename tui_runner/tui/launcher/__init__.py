@@ -54,6 +54,7 @@ from tui_runner.tui.launcher.command_lines import command_of
 from tui_runner.tui.launcher.details import TextLine, empty_folder
 from tui_runner.tui.launcher.discovery import (
     HERE,
+    PACKAGES,
     SAMPLES_HERE,
     FoundDatabase,
     FoundJob,
@@ -286,7 +287,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._list()
 
     def _title_lines(self, width: int) -> list[Line]:
-        jobs = sum(1 for job in self._jobs if job.group in (HERE, SAMPLES_HERE) and not job.error)
+        jobs = sum(1 for job in self._jobs if job.group in (HERE, SAMPLES_HERE, PACKAGES) and not job.error)
         databases = len(self._databases)
         found = (
             f"{plural(jobs, 'job')} · {'looking for databases …' if self._looking else plural(databases, 'database')}"
@@ -782,7 +783,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         redaction = guessed_redaction({}, self._environ)
         self.captured_output.use_redaction(redaction)
         try:
-            job = load_job(found.job, folder=self._folder, redact=redaction)
+            job = load_job(found.job, folder=found.folder or self._folder, redact=redaction)
         except UserError as error:
             self._complain(error)
             return False

@@ -11,7 +11,7 @@ from pathlib import Path
 from tui_runner.engine.planning.resume import begun_in
 from tui_runner.engine.states import RunState, recorded_state
 from tui_runner.errors import UserError
-from tui_runner.jobs.loading import sample_jobs
+from tui_runner.jobs.loading import module_of, sample_jobs
 from tui_runner.jobs.origin import job_origin
 from tui_runner.jobs.parameters import docstring_args
 from tui_runner.store.access import ConsoleCursor, open_access
@@ -44,6 +44,8 @@ HERE = "in this folder"
 """Group of the jobs in the launcher's folder."""
 SAMPLES_HERE = "in sample_jobs"
 """Group of the jobs in the folder `sample_jobs` inside the launcher's folder."""
+PACKAGES = "in packages of this folder"
+"""Group of the jobs in packages directly below the launcher's folder."""
 FUNCTIONS = "functions in this folder"
 """Group of the functions without `@job` in the launcher's folder."""
 SAMPLES = "samples"
@@ -83,7 +85,7 @@ class FoundJob:
         job: the job's text for `load_job`; the path of a broken file.
         name: name of the function or of the broken file.
         doc: first line of `about`; the summary of a bundled job.
-        group: one of the groups `HERE`, `SAMPLES_HERE`, `FUNCTIONS`, `SAMPLES` and `RECENT`.
+        group: one of the groups `HERE`, `SAMPLES_HERE`, `PACKAGES`, `FUNCTIONS`, `SAMPLES` and `RECENT`.
         error: reason for which the job cannot be loaded; empty if none is known.
         about: whole docstring of the job; if it has none, that of its file.
         place: file and line.
@@ -93,6 +95,8 @@ class FoundJob:
         returns: type of the result as written in the source; empty without an annotation.
         settings: the arguments of `@job` that are literals in the source.
         decorated: True for a job with `@job`, False for a plain function.
+        folder: folder in which the job runs, and to which its paths are relative; None for the launcher's folder. A
+            job that needs its package is named by its module, which is found from that folder only.
     """
 
     job: str
@@ -108,11 +112,12 @@ class FoundJob:
     returns: str = ""
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
     decorated: bool = True
+    folder: Path | None = None
 
     @property
     def is_here(self) -> bool:
-        """True for a job or function of the launcher's folder or its `sample_jobs`."""
-        return self.group in (HERE, SAMPLES_HERE, FUNCTIONS)
+        """True for a job or function of the launcher's folder, its packages or its `sample_jobs`."""
+        return self.group in (HERE, SAMPLES_HERE, PACKAGES, FUNCTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +199,12 @@ class FoundDatabase:
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
-    """Return the jobs and plain functions in `folder`, the jobs in its `sample_jobs`, the bundled jobs, and `recent`.
+    """Return the jobs of a folder, its packages and its `sample_jobs`, its plain functions, the samples, and `recent`.
 
     A job that belongs to several of these groups is returned once. Jobs of `recent` whose file is gone are left out.
 
     Args:
-        folder: folder of which at most `_FILES` Python files are searched.
+        folder: folder of which at most `_FILES` Python files are searched, and as many of its packages together.
         recent: jobs of any folder, as `FILE:FUNCTION`.
     """
     found: list[FoundJob] = []
@@ -207,6 +212,9 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
         with contextlib.suppress(OSError):  # no such folder, or it cannot be read
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
+    for path in _files_of_packages(folder)[:_FILES]:
+        of_package = jobs_in(path, PACKAGES)
+        found += [job if job.folder else replace(job, place=f"{path.parent.name}/{job.place}") for job in of_package]
     for path in sorted(folder.glob("*.py"))[:_FILES]:
         found += functions_in(path, FUNCTIONS)
     known = {job.job for job in found}
@@ -221,6 +229,16 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
         if job not in known and path not in files and path.is_file():
             found.append(_recent(job, path))
     return found
+
+
+def _files_of_packages(folder: Path) -> list[Path]:
+    """Return the Python files of the packages directly below a folder."""
+    files: list[Path] = []
+    with contextlib.suppress(OSError):  # the folder cannot be read
+        for package in sorted(folder.iterdir()):
+            if package.name != "sample_jobs" and (package / "__init__.py").is_file():
+                files += sorted(package.glob("*.py"))
+    return files
 
 
 def _recent(job: str, path: Path) -> FoundJob:
@@ -255,11 +273,36 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
     except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
-    return [
+    found = [
         _found(path, node, group, about, tree.body)
         for node in tree.body
         if isinstance(node, _FUNCTIONS) and any(map(_is_job, node.decorator_list))
     ]
+    return _of_package(found, path, tree)
+
+
+def _of_package(found: list[FoundJob], path: Path, tree: ast.Module) -> list[FoundJob]:
+    """Return the jobs of a file, named by its module if the file imports from its own package."""
+    if not found or not (path.parent / "__init__.py").is_file():
+        return found
+    module, folder = module_of(path)
+    package = module.partition(".")[0]
+    if not all(part.isidentifier() for part in module.split(".")) or not any(
+        _imports_from(node, package) for node in ast.walk(tree)
+    ):
+        return found
+    inside = path.relative_to(folder).parent
+    return [replace(job, job=f"{module}:{job.name}", folder=folder, place=str(inside / job.place)) for job in found]
+
+
+def _imports_from(node: ast.AST, package: str) -> bool:
+    """Return True if a node is a relative import, or an import from a package of this name."""
+    match node:
+        case ast.ImportFrom(module=module, level=level):
+            return level > 0 or (module or "").partition(".")[0] == package
+        case ast.Import(names=names):
+            return any(name.name.partition(".")[0] == package for name in names)
+    return False
 
 
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
@@ -277,7 +320,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         tree = ast.parse(source, str(path))
     except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # `jobs_in` reports broken files
         return []
-    return [
+    found = [
         replace(_found(path, node, group, ""), decorated=False)
         for node in tree.body
         if isinstance(node, _FUNCTIONS)
@@ -286,6 +329,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         and not node.decorator_list
         and (node.args.posonlyargs or node.args.args)
     ]
+    return _of_package(found, path, tree)
 
 
 def _found(

@@ -100,7 +100,7 @@ class Pane(Vertical):
         self._environ = environ
         self._key = key
         self.drafts = drafts
-        self._defaults = Defaults(folder, environ)
+        self._folder = folder
         self._row: Row | None = None
         self._title = ""
         self._same_name: Mapping[str, int] = {}
@@ -124,7 +124,11 @@ class Pane(Vertical):
 
     def look_in(self, folder: Path) -> None:
         """Change the folder of relative paths, databases and configuration."""
-        self._defaults = Defaults(folder, self._environ)
+        self._folder = folder
+
+    def _defaults_of(self, found: FoundJob) -> Defaults:
+        """Return the values of empty fields of a job, for the folder in which it runs."""
+        return Defaults(found.folder or self._folder, self._environ)
 
     # --- text about a row ---------------------------------------------------------------------------------------
 
@@ -155,7 +159,7 @@ class Pane(Vertical):
         keys = {name: self._key(f"launcher.{action}") for name, action in _KEYS.items()}
         match row:
             case FoundJob(error="") as found:
-                fields = fields_found(found, self._defaults)
+                fields = fields_found(found, self._defaults_of(found))
                 return job_details(found, fields, self.draft_of(found), width, height, load_key=keys["choose"])
             case FoundJob() as found:
                 return broken_details(found, width)
@@ -192,7 +196,7 @@ class Pane(Vertical):
     def missing(self, found: FoundJob) -> list[str]:
         """Return the names of the fields of a job that are empty and have to be filled in before it can run."""
         typed = self.draft_of(found).typed
-        fields = fields_found(found, self._defaults)
+        fields = fields_found(found, self._defaults_of(found))
         has_input = "input:input" in typed
         return [
             each.name
@@ -203,9 +207,8 @@ class Pane(Vertical):
     async def fill(self, found: FoundJob, job: Job) -> None:
         """Fill the form with the fields and the draft of a loaded job. `edit` shows the form later."""
         self._row = found
-        self._defaults = Defaults(self._defaults.folder, self._environ)  # the configuration may have changed
         draft = self.drafts.get(found.job, Draft())
-        await self.form.fill(job, found, self._defaults, draft, width=self.text_width)
+        await self.form.fill(job, found, self._defaults_of(found), draft, width=self.text_width)
 
     def edit(self) -> None:
         """Show the form in place of the text."""

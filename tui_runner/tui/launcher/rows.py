@@ -15,6 +15,7 @@ from tui_runner.text.numbers import ago, percent, plural, short_plural, size
 from tui_runner.tui.launcher.discovery import (
     FUNCTIONS,
     HERE,
+    PACKAGES,
     RECENT,
     SAMPLES,
     SAMPLES_HERE,
@@ -30,6 +31,7 @@ _SPARK = 12
 _TITLES = {
     HERE: "jobs here",
     SAMPLES_HERE: "jobs in sample_jobs",
+    PACKAGES: "jobs in packages here",
     FUNCTIONS: "functions here",
     RECENT: "recent, of other folders",
 }
