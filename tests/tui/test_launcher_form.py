@@ -27,7 +27,7 @@ from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
 from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun, find_databases, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Samples
+from tui_runner.tui.launcher.rows import Samples, row_name
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
 
@@ -483,3 +483,40 @@ async def test_description_of_a_job_is_wrapped_and_only_a_very_long_one_is_cut(
         app = await ready(pilot)
         lines = [line for line in screen_text(app).splitlines() if "words words" in line.partition("││")[2]]
         assert len(lines) == 3 and lines[2].rstrip(" │").endswith("words …")
+
+
+async def test_table_that_another_job_of_the_same_name_fills_is_named_before_the_start(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    (folder / "copy.py").write_text((folder / "shop.py").read_text())
+
+    def warned(app: Launcher) -> str:
+        return " ".join(screen_text(app).replace("│", " ").split())
+
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        assert app.query_one("#found", Rows).current.job == f"{folder}/copy.py:books"
+        assert "shop.py has a job of this name, for the same table: name another file" in warned(app)
+    run = new_run(f"{folder}/shop.py:books", params={"base": "x"}, backend="inline", database=folder / "books.duckdb")
+    run.start().finish()
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        rows = app.query_one("#found", Rows)
+        rows.go_to(next(n for n, row in enumerate(rows.rows) if row_name(row) == f"{folder}/shop.py:books"))
+        await ready(pilot)
+        assert "name another file" not in warned(app)  # the rows in the table are its own
+        rows.go_to(next(n for n, row in enumerate(rows.rows) if row_name(row) == f"{folder}/copy.py:books"))
+        await ready(pilot)
+        assert "its table books already has rows of" in warned(app) and "shop.py:books: name another file" in warned(
+            app
+        )
+        await pilot.press("enter")
+        await ready(pilot)
+        assert "its table books already has rows of" in warned(app)
+        app._pane.form.go_to_field("database:database")
+        await pilot.press(*"other")
+        await ready(pilot)
+        assert "already has rows of" not in warned(app)
+        await pilot.press(*["backspace"] * 5)
+        await ready(pilot)
+        assert "already has rows of" in warned(app)

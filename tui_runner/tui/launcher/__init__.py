@@ -62,6 +62,7 @@ from tui_runner.tui.launcher.discovery import (
     database_paths,
     find_jobs,
     read_database,
+    shared_table,
 )
 from tui_runner.tui.launcher.fields import Draft
 from tui_runner.tui.launcher.footer import labels_of, no_effect
@@ -917,7 +918,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         # In a folder without jobs and databases the cursor begins on the samples, so the text about such a folder is
         # shown above theirs.
         above = self._empty_lines(self._pane.text_width) if isinstance(row, Samples) and not self._is_narrow else ()
-        self._pane.show(row, same_name=self._names, above=above)
+        shared = ""
+        if isinstance(row, FoundJob):
+            shared = shared_table(row, self._jobs, self._databases, self._folder)
+        self._pane.show(row, same_name=self._names, above=above, shared=shared)
         labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._looking)
         self.query_one(KeyLine).relabel(labels, typing=self._pane.is_form)
 

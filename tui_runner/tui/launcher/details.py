@@ -109,6 +109,10 @@ def job_details(
         if field.kind == "parameter" and field.remark:
             remark = own(field.remark, 300)
             lines.append(TextLine(((" " * (MARGIN + LABEL), "text"), (remark, "muted")), field.key))
+        if field.warning and field.key not in draft.typed:
+            indent = MARGIN + LABEL
+            warning = wrapped(field.warning, width, "warn", indent)
+            lines += [TextLine(each.line, field.key) for each in warning]
         if field.kind == "input":
             text = draft.first_items or (
                 f"{load_key} loads the file and shows the first items" if found.makes_items else ""

@@ -481,6 +481,44 @@ def read_database(path: Path, folder: Path) -> FoundDatabase | None:
     return FoundDatabase(path, every, tables, last_seen=seen.st_mtime, nbytes=seen.st_size)
 
 
+def shared_table(found: FoundJob, jobs: Iterable[FoundJob], databases: Iterable[FoundDatabase], folder: Path) -> str:
+    """Return a warning if a job would store its rows in the table of another file's job; empty if not.
+
+    Jobs of the same name in two files have the same database and the same table by default.
+
+    Args:
+        found: the job.
+        jobs: all found jobs.
+        databases: all found databases.
+        folder: folder of the launcher.
+    """
+    if found.settings.get("table") is not None or ":" not in found.job:  # a sample has a name of its own
+        return ""
+    home = found.folder or folder
+    path = home / f"{found.name}.duckdb"
+    runs = (run for each in databases if each.path == path for run in each.runs)
+    last = next((run.summary.record for run in runs if run.summary.record.table_name == found.name), None)
+    if last is not None:
+        if _resolved_job(last.job_path) == _resolved_job(found.job):
+            return ""
+        owner = with_short_home(last.job_path)
+        return f"its table {found.name} already has rows of {owner}: name another file to keep them apart"
+    others = [
+        job
+        for job in jobs
+        if job.name == found.name and job.job != found.job and not job.error and (job.folder or folder) == home
+    ]
+    if not others or found.group == RECENT:
+        return ""
+    return f"{others[0].place.partition(':')[0]} has a job of this name, for the same table: name another file"
+
+
+def _resolved_job(job: str) -> str:
+    """Return the text of a job with the links of its file resolved, as a ledger has it."""
+    source, colon, function = job.rpartition(":")
+    return f"{Path(source).resolve()}{colon}{function}" if source.endswith((".py", ".pyw")) else job
+
+
 def _newest_of_owner(path: Path) -> FoundRun | None:
     """Return the newest run of a database, read through the process that has the database open; None if that fails."""
     try:

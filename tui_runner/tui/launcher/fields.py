@@ -60,6 +60,7 @@ class Field:
         secret: True to hide the typed text.
         required: True if a text has to be typed.
         of_items: True for a parameter of the function that makes the job's own items. An input makes it useless.
+        warning: what the value that is used while the field is empty would do; empty if it does no harm.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Field:
     secret: bool = False
     required: bool = False
     of_items: bool = False
+    warning: str = ""
 
     @property
     def key(self) -> str:
@@ -130,24 +132,35 @@ class Defaults:
         return self.folder / f"{job}.duckdb"
 
 
-def fields_of(job: Job, defaults: Defaults, *, makes_items: str = "") -> list[Field]:
+def fields_of(job: Job, defaults: Defaults, *, makes_items: str = "", shared: str = "") -> list[Field]:
     """Return the fields of a loaded job in the order of the form.
 
     Args:
         job: the job.
         defaults: the values of empty fields.
         makes_items: name of the function that makes the job's items; empty if the name is not known.
+        shared: a warning that the default database has a table of another job; empty for none.
     """
     beside_input = job.parameters_for(own_items=False)
     parameters = [_of_parameter(each, defaults, of_items=each not in beside_input) for each in job.parameters]
-    return _fields(job.name, parameters, defaults, job.settings, has_items=job.has_items, makes_items=makes_items)
+    return _fields(
+        job.name, parameters, defaults, job.settings, has_items=job.has_items, makes_items=makes_items, shared=shared
+    )
 
 
-def fields_found(found: FoundJob, defaults: Defaults) -> list[Field]:
+def fields_found(found: FoundJob, defaults: Defaults, *, shared: str = "") -> list[Field]:
     """Return the fields of a job whose source was read. They accept any text for a parameter."""
     parameters = [_of_source(each, defaults) for each in found.parameters]
     has_items = bool(found.makes_items)
-    return _fields(found.name, parameters, defaults, found.settings, has_items=has_items, makes_items=found.makes_items)
+    return _fields(
+        found.name,
+        parameters,
+        defaults,
+        found.settings,
+        has_items=has_items,
+        makes_items=found.makes_items,
+        shared=shared,
+    )
 
 
 def _fields(
@@ -158,6 +171,7 @@ def _fields(
     *,
     has_items: bool,
     makes_items: str,
+    shared: str,
 ) -> list[Field]:
     parameters = list(parameters)
     source = f"{makes_items}(), the job's own items" if makes_items else "the job's own items" if has_items else ""
@@ -175,6 +189,7 @@ def _fields(
             "the DuckDB file that takes the rows",
             INPUT,
             lambda text: check_place(database.parent / text, create=True),
+            warning=shared,
         ),
         *_of_settings(defaults.settings(declared)),
     ]

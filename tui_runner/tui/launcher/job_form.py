@@ -99,7 +99,9 @@ class JobForm(VerticalScroll, inherit_bindings=False):
                 line.display = False
             await self.mount(*self._spare, after=self._headings[PARAMETERS])
 
-    async def fill(self, job: Job, found: FoundJob, defaults: Defaults, draft: Draft, *, width: int) -> None:
+    async def fill(
+        self, job: Job, found: FoundJob, defaults: Defaults, draft: Draft, *, width: int, shared: str = ""
+    ) -> None:
         """Show the fields of a job with the texts of its draft.
 
         Args:
@@ -108,9 +110,10 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             defaults: the values of empty fields.
             draft: the texts that were typed before.
             width: width of the form in cells, which is not yet known to a hidden form.
+            shared: a warning that the default database has a table of another job; empty for none.
         """
         self.job, self._found, self._defaults = job, found, defaults
-        fields = fields_of(job, defaults, makes_items=found.makes_items)
+        fields = fields_of(job, defaults, makes_items=found.makes_items, shared=shared)
         with self.app.batch_update(), self.prevent(Input.Changed):
             await self._show(fields, draft, width)
         self._tell_items(draft.first_items)

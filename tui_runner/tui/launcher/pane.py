@@ -102,7 +102,7 @@ class Pane(Vertical):
         self.drafts = drafts
         self._folder = folder
         self._row: Row | None = None
-        self._title = ""
+        self._title = self._shared = ""
         self._same_name: Mapping[str, int] = {}
         self._text = Text(id="about")
         self._head = PaintedLines(self._head_lines, id="head")
@@ -132,15 +132,18 @@ class Pane(Vertical):
 
     # --- text about a row ---------------------------------------------------------------------------------------
 
-    def show(self, row: Row | None, *, same_name: Mapping[str, int], above: Sequence[TextLine] = ()) -> None:
+    def show(
+        self, row: Row | None, *, same_name: Mapping[str, int], above: Sequence[TextLine] = (), shared: str = ""
+    ) -> None:
         """Show text about a row.
 
         Args:
             row: the row; None to show no text.
             same_name: number of jobs that have a name, by name. A job whose name is not unique is shown with its file.
             above: lines above the text, which say that the folder has no jobs; empty for other folders.
+            shared: a warning that the job would fill the table of another job; empty for none.
         """
-        self._row, self._same_name = row, same_name
+        self._row, self._same_name, self._shared = row, same_name, shared
         title = "no job here yet" if above else _title(row, same_name)
         if title != self._title:
             self._title = title
@@ -159,7 +162,7 @@ class Pane(Vertical):
         keys = {name: self._key(f"launcher.{action}") for name, action in _KEYS.items()}
         match row:
             case FoundJob(error="") as found:
-                fields = fields_found(found, self._defaults_of(found))
+                fields = fields_found(found, self._defaults_of(found), shared=self._shared)
                 return job_details(found, fields, self.draft_of(found), width, height, load_key=keys["choose"])
             case FoundJob() as found:
                 return broken_details(found, width)
@@ -208,7 +211,7 @@ class Pane(Vertical):
         """Fill the form with the fields and the draft of a loaded job. `edit` shows the form later."""
         self._row = found
         draft = self.drafts.get(found.job, Draft())
-        await self.form.fill(job, found, self._defaults_of(found), draft, width=self.text_width)
+        await self.form.fill(job, found, self._defaults_of(found), draft, width=self.text_width, shared=self._shared)
 
     def edit(self) -> None:
         """Show the form in place of the text."""
