@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,28 @@ def test_an_empty_function_runs_faster_than_in_the_loop_that_people_write(job_fi
     begun = snapshot.chunks[0].started_at
     assert begun is not None
     assert snapshot.elapsed - begun < loop
+
+
+def test_the_ledger_says_when_the_first_item_of_each_chunk_started(job_file: Any, new_run: Any, rows: Rows) -> None:
+    source = """
+        import time
+
+        from tui_runner import job
+
+        @job(chunk_size=3, threads=1)
+        def slow(number: int) -> None:
+            time.sleep(0.01)
+
+        @slow.items
+        def numbers():
+            return range(15)
+    """
+    assert new_run(job_file(source)).start().finish().items_done == 15
+    # All five chunks are sent to the worker at once, and it executes one item at a time.
+    times = rows(
+        """SELECT epoch_ms(started_at), epoch_ms(ended_at), epoch_ms(max(finished_at)) FROM runner.chunks
+        JOIN runner.items USING (run_id, chunk) GROUP BY chunk, started_at, ended_at ORDER BY chunk"""
+    )
+    assert len(times) == 5
+    for (_, _, before), (started, ended, _) in pairwise(times):
+        assert before - 5 <= started <= ended

@@ -51,6 +51,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--workers", "1001"], 2, "--workers: 1001 is too large; give at most 1,000$"),
     (["run", "ok.py", "--set", "factor=1", "--set", " factor=2"], 2, "--set factor: it is given twice; leave one of"),
     (["run", "ok.py", "--thraeds", "4"], 2, "there is no option --thraeds; did you mean --threads\\?"),
+    (["run", "ok.py", "--retry-budget", "9%"], 2, "no option --retry-budget; set retry_budget in @job, or TUI_RUNNER_"),
     (["run", "ok.py", "--timeout", "soon"], 2, "--timeout: 'soon' is not a number of seconds"),
     (["run", "ok.py", "--backend", "dask:local:x"], 2, "x is not a number of workers; for example, dask:local:2"),
     (["run", "ok.py", "--backend", "thread"], 2, "'thread' is not a backend; backends are process, inline, dask:"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import fields
 
 import pytest
 import typer
 
 from tui_runner.cli.app import app
 from tui_runner.cli.command_help import DEFAULTS
+from tui_runner.cli.main import SETTINGS_WITHOUT_OPTION
 from tui_runner.jobs.settings import Settings
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -56,3 +58,8 @@ def test_list_of_commands_cuts_no_text_at_80_columns(monkeypatch: pytest.MonkeyP
     lines = [line for line in listed.splitlines() if line.strip()]
     assert [line.split()[0] for line in lines] == list(COMMANDS), "one line a command"
     assert not any(line.endswith("...") for line in lines)
+
+
+def test_every_setting_has_an_option_of_run_or_is_named_as_one_without() -> None:
+    options = {parameter.name for parameter in COMMANDS["run"].params}
+    assert {field.name for field in fields(Settings)} - options == SETTINGS_WITHOUT_OPTION

@@ -95,6 +95,25 @@ class TestOnATerminal:
         line = told.split("\r")[1].removesuffix("\x1b[K")
         assert line == "paused: 字字字字字…"  # each takes two columns, and the twentieth column stays free
 
+    def test_permanent_lines_are_divided_between_words_and_a_file_gets_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((60, 24)))
+
+        class Terminal(io.StringIO):
+            def fileno(self) -> int:
+                return 2
+
+        why = (
+            "paused: 54 of the last 60 attempts failed (ConnectionError: shop.example:443 refuses connections): one is"
+        )
+        run = [picture(), picture(events=(RunEvent(1.0, "WARNING", why),)), FINISHED]
+        _, told = watch(ToldRun(*run), live=True, out=Terminal())
+        lines = told[told.index("warning") :].splitlines()[:3]
+        assert lines[0] == "warning: paused: 54 of the last 60 attempts failed"
+        assert " ".join(" ".join(lines).split()) == f"warning: {why}" and max(map(len, lines)) < 60
+        assert f"warning: {why}\n" in watch(ToldRun(*run))[1]
+
     def test_a_fault_takes_the_line_away(self) -> None:
         out = io.StringIO()
         with pytest.raises(DatabaseError):

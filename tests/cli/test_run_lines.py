@@ -179,6 +179,20 @@ def test_a_path_is_relative_where_it_is_inside() -> None:
     assert shown_path(Path("/a/b/x.duckdb"), Path("/c")) == "/a/b/x.duckdb"
 
 
+@pytest.mark.parametrize("width", [59, 79, 119])
+@pytest.mark.parametrize("in_flight", [0, 3])
+def test_a_run_whose_rest_waits_for_attempts_says_so_in_place_of_the_estimate(width: int, in_flight: int) -> None:
+    rest = picture(
+        items_total=400, items_done=389, in_flight=in_flight, delayed=9, next_attempt=3.4, awaits_attempts=True,
+        app_rss=229_000_000, items_per_second=2.0,
+    )  # fmt: skip
+    told = "ETA after retries, the next in 4 s"
+    assert live_line(rest, width).endswith(told) or f"{told}  " in live_line(rest, width)
+    assert progress_line(rest).endswith(told)
+    due = replace(rest, next_attempt=0.0)
+    assert progress_line(due).endswith("ETA after retries"), "it does not count down to 0"
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> None:
     running = picture(
@@ -206,21 +220,31 @@ def test_why_a_run_waits_goes_before_the_bar() -> None:
 OUTAGE = {
     "state": RunState.PAUSED, "in_outage": True, "trial_seconds": 2.0, "items_total": 20_000, "items_done": 12_345,
     "reason": "54 of the last 60 attempts failed (OSError: refused): one item is tried again every 2 s",
+    "outage_error": "OSError: refused",
     "items_failed": 1_204, "app_rss": 281_000_000, "job": "a_job_with_a_long_name",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [39, 59, 79, 119, 199])
-def test_the_line_of_an_outage_keeps_the_countdown_and_the_reason(width: int) -> None:
+def test_the_line_of_an_outage_keeps_the_countdown_and_the_error(width: int) -> None:
     line = live_line(picture(**OUTAGE), width)
-    assert len(line) <= width and "paused; next try in 2 s · 54 of the" in line
-    assert (" 67.7 %" in line) is (width >= 59)
+    assert len(line) <= width and "next try in 2 s · OSError: refused · " in line
+    assert ("paused; next" in line) is (" 67.7 %" in line) is (width >= 59)
     assert ("13,549/20,000" in line) is (width >= 79)
+    assert ("54 of the last 60 attempts failed: one" in line) is (width >= 119)
     assert ("failed  paused" in line) is ("281 MB" in line) is ("run 3" in line) is (width >= 199)
     minutes = live_line(picture(**OUTAGE | {"trial_seconds": 125.0}), width)
-    assert "paused; next try in 02:05 · 54" in minutes and "next try in 02:05 · 54" in progress_line(
-        picture(**OUTAGE | {"trial_seconds": 125.0})
-    )
+    assert "next try in 02:05 · OSError: refused" in minutes
+    assert "paused; next try in 02:05 · 54" in progress_line(picture(**OUTAGE | {"trial_seconds": 125.0}))
+
+
+def test_all_but_the_share_gives_way_to_the_error_of_an_outage() -> None:
+    error = "ConnectionError: catalogue.example.org:443 refuses connections"
+    reason = f"54 of the last 60 attempts failed ({error}): one is tried from time to time"
+    outage = picture(**OUTAGE | {"reason": reason, "outage_error": error})
+    assert live_line(outage, 59) == " 67.7 %  next try in 2 s · ConnectionError: catalogue.exam…"
+    assert live_line(outage, 79) == f" 67.7 %  next try in 2 s · {error}"[:78] + "…"
+    assert f"paused; next try in 2 s · {error} · 54 …" in live_line(outage, 119)
 
 
 def waiting_for(host: str) -> dict[str, object]:
@@ -240,6 +264,13 @@ def test_the_line_of_a_run_that_waits_for_a_host_says_for_which_and_until_when()
     assert live_line(waiting, 79) == f"books run 3    0.0 %  0/400  {why}"
     assert live_line(waiting, 119).endswith(f"  0/400  {why}  281 MB") and "───" in live_line(waiting, 119)
     assert progress_line(waiting).endswith("  281 MB  all items wait for 127.0.0.1 (429) until 12:03:41 UTC")
+    # A wait that the host has not asked for is called back-off if there is room beside the time.
+    (host,) = waiting.hosts
+    ours = replace(waiting, hosts=(replace(host, backs_off=True),))
+    assert live_line(ours, 119).endswith("waits for 127.0.0.1 (429, own back-off) until 12:03:41 UTC  281 MB")
+    assert live_line(ours, 69).endswith("waits for 127.0.0.1 (429, own back-off) until 12:03:41 UTC")
+    assert live_line(ours, 64).endswith("waits for 127.0.0.1 (429, back-off) until 12:03:41 UTC")
+    assert live_line(ours, 59) == f"  0.0 %  {why}"
     # A long name is cut, the time is not, and a number of items is not needed.
     long = live_line(picture(**waiting_for("shop\x1b[2J." + "a" * 80)), 59)
     assert len(long) <= 59 and "waits for shop␛[2J.a" in long and long.endswith("… (429) until 12:03:41 UTC")
@@ -251,6 +282,12 @@ def test_the_line_of_a_run_that_waits_for_a_host_says_for_which_and_until_when()
 def test_the_seconds_of_a_stop_are_counted_down() -> None:
     draining = picture(state=RunState.DRAINING, drain_seconds=8.0, reason="stopped on request")
     assert "draining, 8 s left · stopped on request" in live_line(draining, 79)
+
+
+def test_the_closing_line_says_how_long_all_items_waited_for_hosts() -> None:
+    line = closing(state=RunState.FINISHED, elapsed=60.0, held_seconds=41.3)[0]
+    assert " in 00:01:00 (00:00:41 waiting for hosts) → " in line
+    assert "waiting" not in closing(state=RunState.FINISHED, elapsed=60.0, held_seconds=0.5)[0]
 
 
 def test_closing_lines_count_errors_as_the_ledger_does() -> None:

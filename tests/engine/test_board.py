@@ -266,6 +266,17 @@ def test_there_is_no_estimate_while_most_of_what_is_left_waits_for_its_next_atte
     for delayed, known in ((47, True), (48, False), (0, True)):
         desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, delayed=delayed), desk.now)
         assert (desk.picture().eta_seconds is not None) is known
+        assert desk.picture().awaits_attempts is not known
+
+
+def test_the_next_attempt_is_counted_down_between_reports(desk):
+    assert desk.picture().next_attempt is None
+    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, delayed=2, next_attempt=4.0), desk.now)
+    assert desk.picture().next_attempt == 4.0
+    desk.now += 3.0
+    assert desk.picture().next_attempt == 1.0
+    desk.now += 3.0
+    assert desk.picture().next_attempt == 0.0
 
 
 def test_there_is_no_estimate_of_an_input_of_unknown_length():
@@ -318,7 +329,7 @@ def test_a_run_that_waits_for_its_input_or_has_just_gone_on_is_not_stalled(desk)
     assert desk.picture().stalled_seconds is None
 
 
-def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
+def test_a_slow_item_makes_the_estimate_a_least_time_and_no_end_is_promised_while_only_such_items_are_left():
     desk = SnapshotHarness(chunks=2, total=None)
     desk.handle(InputEnded())
     desk.end(0, good=1)
@@ -326,12 +337,13 @@ def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
     desk.end(0, good=9)
     desk.end(1, good=5)
     desk.fly(seconds=[0.2] * 4, latencies={bucket(0.3): 15})
-    assert desk.picture().eta_seconds is not None
+    assert desk.picture().eta.startswith("ETA 00:00:0")
     desk.fly(seconds=[4.0] * 4)
-    assert desk.picture(after=3.8).eta_seconds is None, "the fifth waits for the others"
+    assert desk.picture(after=3.8).eta == "ETA ≥ 00:00:02", "the fifth waits for the others"
     desk.end(1, good=3)
     desk.fly(seconds=[1.0, 0.1])
-    assert desk.picture().eta_seconds is None
+    picture = desk.picture()
+    assert (picture.eta_seconds, picture.eta) == (None, "ETA after slow items")
 
 
 def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(desk):
@@ -371,6 +383,21 @@ def test_a_run_whose_items_wait_for_a_host_that_limits_them_is_not_stalled(desk)
     assert stalled() is None
     assert stalled(InFlight(0, 1, "b", 1, 3.0)) is None, "it has just begun"
     assert stalled(InFlight(0, 1, "b", 1, 30.0)) == pytest.approx(30.0)
+
+
+def test_the_time_in_which_all_items_wait_for_hosts_is_measured(desk):
+    desk.now += 10.0
+    desk.end(0, good=5)
+    assert desk.picture().held_seconds == 0.0
+    waits = {number: ChunkWait("h.org", 30.0) for number in desk.scheduler.workers[0].chunks}
+    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits=waits), desk.now)
+    for _ in range(20):
+        desk.picture(after=0.25)
+    assert desk.picture().held_seconds == pytest.approx(5.0, abs=0.25), "with the second before it was visible"
+    desk.end(0, good=5)
+    desk.fly({0: 2})
+    desk.picture(after=4.0)
+    assert desk.picture().held_seconds == pytest.approx(5.0, abs=0.25)
 
 
 def test_a_paused_host_is_no_pause_of_the_run_while_another_chunk_can_go_on(desk):
@@ -714,6 +741,28 @@ def test_chunk_that_waits_for_a_retry_counts_down(desk):
     told = told_waits(desk, waits={0: ChunkWait("", 4.1)})
     assert (told.wait.cause, told.wait.seconds) == (WaitCause.RETRY, 5)
     assert told_waits(desk, waits={0: ChunkWait("", 0.9)}).wait.seconds == 1
+
+
+def test_the_end_of_a_wait_does_not_change_with_the_time_that_messages_take(desk):
+    desk.end(0, good=1)
+    until = told_waits(desk, waits={0: ChunkWait("books.example", 40.2)}).wait.until
+    told_at = desk.now
+    for passed, late in ((0.5, 0.3), (0.5, -0.4), (0.9, 0.2)):
+        desk.now += passed
+        left = 40.2 - (desk.now - told_at) + late
+        desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits={0: ChunkWait("books.example", left)}), desk.now)
+        assert desk.picture().chunks[0].wait.until == until
+    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits={0: ChunkWait("books.example", 60.0)}), desk.now)
+    assert desk.picture().chunks[0].wait.until > until + 10
+
+
+@pytest.mark.parametrize(("host", "cause"), [("", WaitCause.RETRY), ("books.example", WaitCause.HOST)])
+def test_no_countdown_stays_at_0_while_what_is_due_has_not_started(desk, host, cause):
+    desk.end(0, good=1)
+    assert told_waits(desk, waits={0: ChunkWait(host, 0.0)}).wait == Wait(cause, host)
+    assert told_waits(desk, waits={0: ChunkWait(host, 1.5)}).wait.seconds == 2
+    desk.now += 2.0
+    assert desk.picture().chunks[0].wait == Wait(cause, host)
 
 
 def test_chunk_whose_retries_the_budget_holds_back_says_so(desk):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, SetHostLimits, Trials
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker
 from tui_runner.engine.scheduling.host_board import MAX_HOSTS, OTHER_HOSTS, HostBoard
@@ -21,14 +23,27 @@ def test_long_refusals_and_down_hosts_are_reported_but_not_hundreds() -> None:
     board = HostBoard()
     board.refused("a", 5.0, [], 0.0)
     assert board.take_news() == []
-    board.refused("a", 60.0, [], 10.0)
-    board.refused("a", 60.0, [], 11.0)
+    board.refused("a", 60.0, [], 10.0, named=60.0)
+    board.refused("a", 60.0, [], 11.0, named=60.0)
     assert board.take_news() == ["a refuses requests: the next one is sent in 60 s"]
     board.reported(HostsReport(1, tuple(HostReport(f"h{n}", down=True) for n in range(100))), 12.0)
     news = board.take_news()
     assert news[0].startswith("h0 keeps failing")
     assert len(news) == 19
     assert news[-1].startswith("more hosts refuse or fail")
+
+
+@pytest.mark.parametrize(("named", "asked"), [(1.0, "it asks for 1 s"), (0.0, "it names no time")])
+def test_a_wait_that_the_host_has_not_asked_for_is_called_back_off(named: float, asked: str) -> None:
+    board = HostBoard()
+    board.refused("a", 32.0, [], 10.0, named=named)
+    (news,) = board.take_news()
+    assert news.endswith(
+        f"the next one is sent in 32 s ({asked}; the rest is back-off, which doubles with each refusal)"
+    )
+    assert board.rows["a"].backs_off
+    board.reported(HostsReport(1, (HostReport("a", cooldown=90.0, named=90.0),)), 20.0)
+    assert not board.rows["a"].backs_off, "it has asked for more since"
 
 
 def test_a_worker_that_has_all_the_work_has_all_slots() -> None:

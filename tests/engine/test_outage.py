@@ -48,6 +48,7 @@ def test_outage_names_the_most_frequent_error():
     errors = {("ConnectError", "refused"): 40, ("ValueError", "no"): 10}
     outage = count(CircuitBreaker(), transient=50, errors=errors)
     assert outage.text == "50 of the last 50 attempts failed (ConnectError: refused)"
+    assert outage.error == "ConnectError: refused"
     assert count(CircuitBreaker(), permanent=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine.protocol import Progress
+from tui_runner.engine.protocol import ChunkWait, Progress
 from tui_runner.engine.worker import reporter as module
 from tui_runner.engine.worker.attempt import Outcomes
 from tui_runner.engine.worker.reporter import Reporter
@@ -113,6 +113,7 @@ def test_items_that_are_executed_are_reported_before_those_that_wait_for_a_host(
         extend_deadlines=None,
         over_budget=lambda: 0,
         delayed=0,
+        next_attempt=lambda: None,
     )
     pool: Any = SimpleNamespace(stuck=lambda: 0)
     log: Any = None
@@ -120,3 +121,30 @@ def test_items_that_are_executed_are_reported_before_those_that_wait_for_a_host(
     (report,) = sent
     assert [item.item for item in report.oldest] == [*range(30, 40), *range(10)]
     assert (report.in_flight[0], report.held[0]) == (40, 30)
+
+
+def test_a_wait_that_was_searched_for_earlier_is_reported_with_the_seconds_that_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock([])
+    monkeypatch.setattr(module, "time", clock)
+    sent: list[Progress] = []
+    chunk = SimpleNamespace(number=0, values=[0], positions=[0])
+    queue: Any = SimpleNamespace(
+        in_flight=lambda: [(chunk, 0, SimpleNamespace(started=100.0, attempt=1, held_by="h.org"))],
+        consumers=1,
+        throttled=False,
+        has_waiting=False,
+        waits=lambda: {0: ChunkWait("h.org", 9.0)},
+        extend_deadlines=None,
+        over_budget=lambda: 0,
+        delayed=0,
+        next_attempt=lambda: None,
+    )
+    pool: Any = SimpleNamespace(stuck=lambda: 0)
+    log: Any = None
+    reporter = Reporter(0, queue, Outcomes(1 << 20, lambda room: None, lambda: 1), pool, log, sent.append)
+    for now in (100.0, 100.25, 100.5):
+        clock.now = now
+        reporter._report_progress(True)
+    assert [report.waits[0].seconds for report in sent] == [9.0, 8.75, 9.0], "the third has another search"

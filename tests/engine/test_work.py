@@ -345,7 +345,9 @@ def test_cancelling_returns_the_items_that_have_not_started(desk):
 def test_cancelling_takes_paused_items_and_retries_too(desk):
     desk.open(0)
     failed = desk.slots(1)[0]
+    assert desk.queue.next_attempt() is None
     desk.queue.retry(failed.chunk, failed.index, 5.0)
+    assert desk.queue.next_attempt() == 5.0
     desk.queue.pause(0)
     assert sorted(cancelled(desk, 0)) == [0, 1, 2]
     desk.now += 10
@@ -437,6 +439,7 @@ def test_queue_counts_the_due_retries_that_the_budget_holds_back_and_names_their
     for _ in range(2):
         desk.queue.release_due()
         assert desk.queue.over_budget() == 0, "they are not due for long"
+        assert desk.queue.next_attempt() == 0.0
         desk.now += 1.0
     assert desk.queue.over_budget() == 20
     desk.take()

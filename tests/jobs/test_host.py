@@ -42,6 +42,7 @@ def test_repeated_refusals_last_longer_than_the_server_says() -> None:
     for _ in range(9):
         ask(asked, now, 429, retry_after=1.0)
         waits.append(asked.wait(now))
+        assert asked.named_until == now + 1.0
         now += waits[-1]
     assert waits == [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, CAP_SECONDS, CAP_SECONDS]
 

@@ -19,6 +19,7 @@ from tui_runner.store.export import write_text
 from tui_runner.store.export.cells import json_cells, text_cells
 from tui_runner.store.export.files import write_file
 from tui_runner.store.query.console import Console
+from tui_runner.tui.query.cell_viewer import shown_cells, whole_text
 
 NESTED = """SELECT
     CASE WHEN range % 5 <> 0 THEN [range, NULL, range + 1][:range % 4] END AS list,
@@ -89,6 +90,10 @@ def test_parts_of_an_array_are_its_own(console: Console) -> None:
         ("DATE '0044-03-15 (BC)'", "-0043-03-15"),
         ("TIMESTAMP '9999-12-31 23:59:59.999999'", "9999-12-31 23:59:59.999999"),
         ("TIMESTAMP_NS '2020-01-01 00:00:00.123456789'", "2020-01-01 00:00:00.123456789"),
+        ("TIMESTAMP_NS 'infinity'", "infinity"),
+        ("TIMESTAMP_NS '-infinity'", "-infinity"),
+        ("TIMESTAMPTZ_NS '2020-01-01 00:00:00.123456789+02'", "2019-12-31 22:00:00.123456789Z"),
+        ("TIMESTAMPTZ 'infinity'", "infinity"),
         ("0.1::FLOAT", "0.1"),
         ("INTERVAL '1 month 3 days'", "1 month 3 days"),
         ("'101'::BIT", "101"),
@@ -113,6 +118,42 @@ def test_a_value_is_the_same_alone_and_within_others(console: Console, expressio
     ):
         assert one(console, outside) == (before + member + after,) * 2
     assert one(console, f"map {{{expression}: 1}}")[1] == f"{{{json.dumps(text)}: 1}}"
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])
+def test_nan_and_infinities_are_not_shown_as_null(console: Console, kind: str) -> None:
+    values = f"['nan', 'inf', '-inf', NULL, '1.5']::{kind}[]"
+    assert one(console, values) == ('["nan", "inf", "-inf", null, 1.5]', "[null, null, null, null, 1.5]")
+    text, exported = one(console, f"{{'a': map {{'k': {values}}}}}")
+    assert text == '{"a": {"k": ["nan", "inf", "-inf", null, 1.5]}}'
+    assert exported == '{"a": {"k": [null, null, null, null, 1.5]}}'
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *(f"INTERVAL '{each}'" for each in ("0 days", "-3 days -4 hours", "1 year 2 months 3 days 04:05:06.789")),
+        *(f"INTERVAL '{each}'" for each in ("-00:00:01", "1000000 hours", "-1 year 2 days")),
+        "TIMESTAMP '2024-03-01' - TIMESTAMP '2024-01-05 12:00'",
+        *(f"TIMETZ '10:00:00{zone}'" for zone in ("+02", "-05:30", "+00", "-15:59:59")),
+        *(f"TIMESTAMP_{unit} '{at}'" for unit in ("S", "MS", "NS") for at in ("2020-01-01", "infinity", "-infinity")),
+        *(f"{kind} '{at}'" for kind in ("DATE", "TIMESTAMP") for at in ("2020-01-01", "infinity", "-infinity")),
+        *("TIME '10:11:12.5'", "TIME '24:00:00'", "TIME_NS '10:11:12.123456789'"),
+        *("'a'::ENUM('a', 'b')", "'010101'::BIT", r"'\xAA\x00hi'::BLOB", "'{\"a\": 1}'::VARIANT", "MAP {}", "[]"),
+        *("union_value(a := INTERVAL 3 DAY)", "union_value(b := 'text')", "union_value(c := TIMETZ '10:00:00+02')"),
+        *(f"{number}::HUGEINT" for number in (2**127 - 1, 1 - 2**127)),
+        *("'-1'::BIGNUM", f"'{10**60}'::BIGNUM", "1.50::DECIMAL(10, 2)", "-0.05::DECIMAL(38, 20)"),
+        *("'nan'::DOUBLE", "'-inf'::DOUBLE", "1e300::DOUBLE", "-0.0::DOUBLE", "0.1::FLOAT", "true", "''", "NULL"),
+    ],
+)
+def test_a_value_is_shown_copied_and_exported_as_duckdb_writes_it(console: Console, expression: str) -> None:
+    with console.query(f"SELECT {expression} AS v, CAST(({expression}) AS VARCHAR) AS text") as result:
+        rows = result.read_all()
+    column, ((text,),) = rows.column("v").combine_chunks(), [rows.column("text").to_pylist()]
+    assert text_cells(column.type)(column) == shown_cells(column) == [text]
+    assert whole_text(column, 0) == (text, len(text or "") - 3 * (text or "").count(r"\x"))
+    (row,) = csv.DictReader(io.StringIO(as_text(console, f"SELECT {expression} AS v, 1 AS one", "csv")))
+    assert row["v"] == (text or "")
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.store.ledger.reports import (
     FailureGroup,
     RunCurves,
-    brief,
     chunks_of_errors,
     count_failure_groups,
     error_examples,
     failed,
     failure_groups,
     run_curves,
+    shorter_forms,
     slowest,
     sql_of_group,
 )
@@ -291,5 +291,12 @@ def test_a_group_names_the_other_error_with_which_its_items_failed(cursor: duckd
 
 
 def test_an_outcome_is_told_in_fewer_words_where_it_is_narrow() -> None:
-    assert brief("  (+2 attempts that later succeeded)") == "  (+2 attempts later succeeded)"
-    assert brief("no item failed, 1 attempt that later succeeded") == "no item failed, 1 attempt later succeeded"
+    assert shorter_forms("+2 attempts that later succeeded")[1:] == (
+        "+2 attempts later succeeded",
+        "+2 att. later ok",
+        "+2 att.",
+    )
+    all_later = "no item failed, all later succeeded"
+    assert shorter_forms(all_later) == (all_later, all_later, "all later ok", "all later ok")
+    one = "no item failed, 1 attempt that later succeeded"
+    assert shorter_forms(one)[1:3] == ("no item failed, 1 attempt later succeeded", "no item failed, 1 att. later ok")

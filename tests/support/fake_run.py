@@ -180,6 +180,7 @@ def busy() -> Snapshot:
         eta_seconds=(1200.0, 1290.0),
         p50=0.84,
         p95=2.1,
+        latency_window=60.0,
         app_rss=116_000_000,
         workers_rss=296_000_000,
         memory_limit=4_000_000_000,

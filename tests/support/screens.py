@@ -137,8 +137,8 @@ def add_samples(database: Database) -> None:
     """Give the run that is shown twelve minutes of samples: its throughput rose and fell, and it failed at first."""
     cursor = database.cursor()
     cursor.execute(
-        """INSERT INTO runner.samples SELECT 3, TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(5 * n), n * 50,
-            least(n // 6, 12), n * 50, 8, 8, 45 + 12 * sin(n / 17), 110000000 + 100000 * n,
-            250000000 + (60000000 * abs(sin(n / 25)))::BIGINT, 1000 FROM range(150) t(n)"""
+        """INSERT INTO runner.samples SELECT 3, TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(5 * n),
+            (225 * n + 1020 * (1 - cos(n / 17)))::BIGINT, least(n // 6, 12), n * 50, 8, 8, 45 + 12 * sin(n / 17),
+            110000000 + 40000 * n, 250000000 + (60000000 * abs(sin(n / 25)))::BIGINT, 1000 FROM range(150) t(n)"""
     )
     database.close_cursor(cursor)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, size
+from tui_runner.text.numbers import NONE, clock_down, count, countdown, duration, latency, percent, rate, size
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,17 @@ def test_figures_are_narrow_enough_for_their_columns(number: float) -> None:
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_values_that_are_no_number_are_a_dash(show, number: float) -> None:
     assert show(number) == NONE
+
+
+@pytest.mark.parametrize(
+    ("seconds", "short", "clock"),
+    [
+        (0.0, "0 s", "00:00"),
+        (0.2, "1 s", "00:01"),
+        (7.0, "7 s", "00:07"),
+        (59.4, "01:00", "01:00"),
+        (124.1, "02:05", "02:05"),
+    ],
+)
+def test_a_countdown_reaches_0_only_when_the_event_is_due(seconds: float, short: str, clock: str) -> None:
+    assert (countdown(seconds), clock_down(seconds)) == (short, clock)

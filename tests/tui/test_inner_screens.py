@@ -22,6 +22,7 @@ from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
+from tui_runner.store.ledger.reports import EPOCH, FailureGroup
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.reader import Reader, wrapped
 from tui_runner.tui.query.screen import QueryScreen
@@ -75,7 +76,7 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunC
             "chunk 76 of books",
             "worker 1  pid 4321  214 MB",
             "items 38,000–38,499",
-            "in flight: 40",
+            "in flight: 40  the 2 oldest: position, duration so far, value",
             "https://books.example/page-38017.html",
             "and 38 that began later",
             "ReadTimeout: page 3 timed out",
@@ -155,6 +156,44 @@ async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: F
         await pilot.press("e")
         app = await read(pilot)
         assert "ReadTimeout: page 3 tim" in screen_text(app) and "share" not in screen_text(app)
+
+
+@pytest.mark.parametrize(
+    ("width", "url", "slow"),
+    [
+        (60, "ConnectionError: host shop-3596.exam…  (+848 att.)", "TimeoutError: slow 27  (+2,531 att. later ok)"),
+        (
+            80,
+            "ConnectionError: host shop-3596.examp…  (+848 att. later ok)",
+            "TimeoutError: slow 27  (+2,531 attempts later succeeded)",
+        ),
+        (100, "ConnectionError: host shop-359…  (+848 att.)", "TimeoutError: slow 27  (+2,531 att.)"),
+        (
+            120,
+            "ConnectionError: host shop-3596.example n…  (+848 att. later ok)",
+            "TimeoutError: slow 27  (+2,531 attempts that later succeeded)",
+        ),
+    ],
+)
+async def test_what_became_of_other_attempts_is_shortened_and_never_cut(
+    control: FakeRunControl, width: int, url: str, slow: str
+) -> None:
+    group = FailureGroup(
+        "ConnectionError", "", items_failed=122, attempts=1_214, recovered=848, chunks=8, first_seen=EPOCH,
+        last_seen=EPOCH, newest_item=7, newest_item_text="", newest_traceback="",
+        newest_message="host shop-3596.example not ready for page 3596, try again some minutes later",
+    )  # fmt: skip
+    other = replace(group, type="TimeoutError", recovered=2_531, newest_message="slow 27")
+    async with driven(RunnerApp(control), size=(width, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("e")
+        app = await read(pilot)
+        screen = app.screen
+        assert isinstance(screen, Errors)
+        screen._items = 244
+        shown = ["".join(text for text, _ in screen._group_line(each, width - 2)) for each in (group, other)]
+        assert (shown[0].endswith(url), shown[1].endswith(slow)) == (True, True), shown
+        assert all(len(line) <= width - 2 for line in shown)
 
 
 async def test_a_group_can_be_run_again(control: FakeRunControl) -> None:

@@ -135,6 +135,8 @@ def test_a_run_in_which_all_items_wait_for_hosts_says_for_which_and_until_when()
     assert "⏸ WAITING · next request in 01:26" in header(began_at=43_335.0, at=0.0, **held)
     # One line is enough, although an event is new.
     assert events(80, 1, **held)[0].rstrip() == told
+    ours = held | {"hosts": (replace(host, backs_off=True),)}
+    assert events(height=3, **ours)[0].startswith(" ⚠ all items wait for books.example (429, own back-off) until 12:03")
     two = ChunkViews.of((*waiting[:1], held_chunk(1, "books.example", 43_500), held_chunk(2, "a.example", 43_400)))
     several = events(**held | {"chunks": two})[0]
     assert "wait for books.example (429) and 1 other host until 12:03:20 UTC;" in several
@@ -161,15 +163,46 @@ def test_a_run_does_not_wait_for_a_host_while_other_items_run(fields: dict[str, 
     assert not any("all items wait" in line for line in lines)
 
 
+def test_an_ended_run_does_not_say_that_a_host_refuses_requests() -> None:
+    news = (
+        Event(700.0, "INFO", "threads: 4"),
+        Event(740.0, "WARNING", "h.org refuses requests: the next one is sent in 60 s", passes=True),
+    )
+    assert any("refuses requests" in line for line in events(height=3, events=news))
+    ended = events(height=3, events=news, state=RunState.FINISHED)
+    assert not any("refuses" in line for line in ended) and any("threads: 4" in line for line in ended)
+
+
+def test_the_summary_says_that_its_mean_includes_waits_for_hosts() -> None:
+    ended = replace(busy(), state=RunState.FINISHED, held_seconds=41.3)
+    shown = "\n".join(text([line for _, line in summary(ended, 80)]))
+    assert "time    00:00:41 waiting for hosts" in shown and "rows/s, waits for hosts included" in shown
+    shown = "\n".join(text([line for _, line in summary(replace(ended, held_seconds=0.4), 80)]))
+    assert "wait" not in shown
+
+
 def test_retries_that_the_budget_holds_back_are_told() -> None:
     line = events(120, 3, retries_over_budget=312, events=())[0].rstrip()
     assert line.startswith(" ⚠ the retry budget holds back 312 due attempts, because many items fail; retry_budget of")
 
 
 def test_a_run_that_only_waits_for_next_attempts_says_so() -> None:
-    waits = {"delayed": 53, "events": ()}
-    assert "53 items wait for their next attempt, and no other is" in events(120, 3, in_flight=0, **waits)[0]
+    waits = {"delayed": 53, "events": (), "next_attempt": 3.2}
+    told = " ▶ 53 items wait for their next attempt; the first is due in 4 s"
+    assert events(80, 3, in_flight=0, **waits)[0].rstrip() == told
     assert not any("next attempt" in line for line in events(120, 3, in_flight=1, **waits))
+    assert (
+        "1 item waits for its next attempt; it is due now"
+        in events(80, 3, in_flight=0, delayed=1, next_attempt=0.0, events=())[0]
+    )
+
+
+@pytest.mark.parametrize("in_flight", [0, 2])
+def test_a_run_without_estimate_says_that_most_of_what_is_left_waits_for_attempts(in_flight: int) -> None:
+    waits = {"delayed": 53, "events": (), "next_attempt": 3.2, "awaits_attempts": True, "eta_seconds": None}
+    assert header(80, in_flight=in_flight, **waits).rstrip().endswith("ETA after retries")
+    assert "53 items wait for their next attempt; the first is due" in events(80, 3, in_flight=in_flight, **waits)[0]
+    assert header(80, **waits | {"awaits_attempts": False}).rstrip().endswith("ETA –")
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -697,14 +730,14 @@ def test_a_snapshot_prints_in_three_lines() -> None:
 
 def test_an_outage_is_not_shown_as_a_pause_by_hand_and_counts_down() -> None:
     outage = {"state": RunState.PAUSED, "reason": "20 of the last 20 failed", "in_outage": True, "eta_seconds": None}
-    assert "⏸ WAITING · next try in 00:41" in header(120, **outage, trial_seconds=41.4)
+    assert "⏸ WAITING · next try in 00:42" in header(120, **outage, trial_seconds=41.4)
     assert "PAUSED" not in header(120, **outage, trial_seconds=41.4)
     assert "⏸ WAITING for you" in header(120, **outage)
     assert any(line.startswith(" trying:  00:08 https") for line in events(120, 4, **outage, trial_seconds=3.0))
 
 
 def test_draining_counts_down() -> None:
-    assert "▽ DRAINING, 00:07 left" in header(state=RunState.DRAINING, drain_seconds=7.2)
+    assert "▽ DRAINING, 00:08 left" in header(state=RunState.DRAINING, drain_seconds=7.2)
 
 
 def test_percentiles_say_of_which_time_they_are() -> None:
@@ -782,7 +815,8 @@ def test_the_summary_has_active_and_wall_time_however_narrow_it_is(width: int) -
 
 
 def test_the_summary_says_of_what_percentiles_are() -> None:
-    shown = "\n".join(text([line for _, line in summary(replace(busy(), state=RunState.FINISHED), 80)]))
+    ended = replace(busy(), state=RunState.FINISHED, latency_window=None)
+    shown = "\n".join(text([line for _, line in summary(ended, 80)]))
     assert " attempt p50 0.84 s, p95 2.1 s of all attempts, failed ones included" in shown
 
 
@@ -800,6 +834,8 @@ def test_the_summary_says_of_what_percentiles_are() -> None:
         (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
         (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
         (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),
+        (Wait(WaitCause.RETRY, "", 26, 1_790_000_026), "○ retry 00:26", "to be retried in 26 s"),
+        (Wait(WaitCause.RETRY), "○ retry due", "what is left failed and is tried again"),
         (Wait(WaitCause.HOST, "h.org", 7_300, 1_790_007_300), "○ held 2 h", "held by h.org until 16:15:00 UTC"),
     ],
 )

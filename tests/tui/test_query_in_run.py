@@ -67,7 +67,7 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
 
 
 async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Database) -> None:
-    keymap = {"query.run": "f4", "query.external_editor": "f10", "grid.down": "n", "query.help": "f5"}
+    keymap = {"query.run": "f4", "query.external_editor": "f14", "grid.down": "n", "query.help": "f5"}
     keymap |= {"query.back": "f13", "question.no": "u"}
     app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database), keymap=keymap)
     async with driven(app, size=(120, 40), notifications=True) as pilot:

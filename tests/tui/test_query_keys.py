@@ -64,6 +64,34 @@ async def test_a_text_of_many_lines_is_replaced(database: Database, tmp_path: Pa
         assert at.tab.editor.text == "FROM"
 
 
+async def test_f10_empties_the_editor_and_undo_brings_its_text_back(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.write("SELECT 1;\n\nSELECT 2")
+        press_at_once(at, *"34", "f10", *"FROM")
+        await at.until(lambda: at.tab.editor.text.endswith("FROM"), "typing")
+        assert at.tab.editor.text == "FROM"
+        await at.press("f10")
+        assert at.tab.editor.text == ""
+        await at.press("ctrl+z")
+        assert at.tab.editor.text == "FROM"
+        await at.press("f6", "f10")
+        assert at.tab.editor.text == "" and at.tab.editor.has_focus
+
+
+async def test_ctrl_u_and_ctrl_k_delete_a_wrapped_line(database: Database, tmp_path: Path) -> None:
+    long = "SELECT " + ", ".join(f"{number} AS column_{number}" for number in range(30))
+    async with desk(database, tmp_path, size=(80, 24)) as at:
+        await at.write(f"SELECT 1;\n{long}")
+        await at.press("ctrl+u")
+        assert at.tab.editor.text == "SELECT 1;\n"
+        await at.press("ctrl+u", "ctrl+u")
+        assert at.tab.editor.text == ""
+        await at.write(f"SELECT 1;\n{long}")
+        at.tab.editor.move_cursor((1, 6))
+        await at.press("ctrl+k")
+        assert at.tab.editor.text == "SELECT 1;\nSELECT"
+
+
 async def test_letters_do_not_overtake_a_key_in_a_dialog(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         await at.run("SELECT 1")

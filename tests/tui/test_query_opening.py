@@ -16,7 +16,9 @@ from textual.widgets import Input
 
 from tui_runner.store.database import Database
 from tui_runner.store.export.cells import text_cells
+from tui_runner.store.ledger import Ledger
 from tui_runner.store.query.catalog import Queryable, column_statistics_sql, newest_rows, sorted_sql
+from tui_runner.store.records import RunRecord
 from tui_runner.tui.dialogs.questions import Ask, Search
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
@@ -43,6 +45,96 @@ async def test_the_screen_opens_with_the_newest_rows_and_typed_text_replaces_the
         await at.press(*"SELECT 1", "f5")
         await at.until(lambda: at.tab.asked is not None and at.tab.asked[0].sql == "SELECT 1")
         assert at.tab.editor.text == "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[], ["f6", "f6", "f6"], ["f8", "f8", "f8"], ["f1", "escape"], ["f6", "down", "c", "f6", "f6"]],
+    ids="-".join,
+)
+async def test_what_is_typed_replaces_the_opening_statement_whatever_was_looked_at_before(
+    database: Database, tmp_path: Path, before: list[str]
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(80, 24)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        await at.press(*before, *"FROM x")
+        assert at.tab.editor.text == "FROM x"
+
+
+async def test_the_first_click_leaves_the_opening_statement_selected_and_the_second_edits_it(
+    database: Database, tmp_path: Path
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        opening = at.tab.editor.text
+        await pilot.click(at.tab.editor, offset=(9, 1))
+        assert at.tab.editor.selected_text == opening
+        await pilot.click(at.tab.editor, offset=(9, 1))
+        await at.press("X")
+        assert len(at.tab.editor.text) == len(opening) + 1 and "X" in at.tab.editor.text[1:-1]
+
+
+def write_another_table(database: Database) -> None:
+    """Do what a later run of another job does: begin, and write its first rows."""
+    cursor = database.cursor()
+    cursor.execute(
+        "CREATE TABLE pages AS SELECT 2::BIGINT AS _run, range AS _item, 'Page no. ' || range AS page FROM range(9)"
+    )
+    Ledger(cursor).begin_run(
+        RunRecord(
+            run_id=0,
+            job="pages",
+            job_path="/jobs/pages.py:pages",
+            table_name="pages",
+            input=None,
+            params={},
+            settings={},
+            state="running",
+            items_total=9,
+            started_at=None,
+            ended_at=None,
+            host="here",
+            version="0",
+        )
+    )
+    database.close_cursor(cursor)
+
+
+async def test_the_opening_statement_goes_to_the_table_of_a_later_run(database: Database, tmp_path: Path) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS and at.screen.tables)
+        assert "Book no. 24999" in at.shown()
+        await at.press("f6", "down")  # looking at the rows is no edit of the statement
+        write_another_table(database)
+        at.screen._run_goes_on = True  # the catalog is read again, as while a run writes
+        await at.until(lambda: "Page no. 8" in at.shown(), "the rows of the other table")
+        assert at.tab.editor.text == 'FROM "pages" ORDER BY rowid DESC LIMIT 100' and not at.screen.unsaved
+        await at.press("f6", "f6", *"FROM x")
+        assert at.tab.editor.text == "FROM x"
+
+
+async def test_an_edited_opening_statement_stays_and_the_screen_says_where_rows_arrive(
+    database: Database, tmp_path: Path
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS and at.screen.tables)
+        await at.press("right", "backspace", "9")
+        edited = at.tab.editor.text
+        write_another_table(database)
+        at.screen._run_goes_on = True
+        await at.until(lambda: 'Rows arrive in "pages" now: F2 shows them.' in at.shown())
+        assert at.tab.editor.text == edited and "Book no. 24999" in at.shown()
+        # Another statement of the user ends it all.
+        await at.run("SELECT 1 AS one")
+        assert at.screen._opening is None
 
 
 async def test_text_that_is_typed_while_the_screen_opens_stays_above_the_newest_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.query_world import Desk, desk, make_database, query_app
 
 from tui_runner.store.access import FollowingAccess, FollowingConsole, RemoteAccess, open_access
 from tui_runner.store.database import Database
+from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.remote.client import OwnerGone
 from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.tui.query import tab
@@ -165,7 +167,14 @@ async def test_a_database_without_rows_shows_the_newest_ones_as_soon_as_a_run_ha
 @contextmanager
 def running(path: Path, run: int) -> Iterator[Database]:
     """A process's database while a run is in progress in it."""
-    database = Database.open(path)
+    end = time.monotonic() + 30
+    while True:
+        try:
+            database = Database.open(path)
+            break
+        except DatabaseInUse:  # the screen, in the same process, reads the catalog at this moment
+            assert time.monotonic() < end
+            time.sleep(0.01)
     cursor = database.cursor()
     cursor.execute("UPDATE runner.runs SET ended_at = now()")
     cursor.execute(

@@ -11,6 +11,7 @@ from support.query_world import Desk, desk, make_database
 from textual.widgets import Static
 
 from tui_runner.store.database import Database
+from tui_runner.store.query.statements import Statement
 from tui_runner.tui.dialogs.questions import Choose
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query import copy_export
@@ -98,6 +99,31 @@ async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_p
         at.strike("escape")
         await at.until(lambda: not at.tab.busy)
         assert at.tab.shown is Shown.NOTHING
+
+
+@pytest.mark.parametrize("watched", [False, True])
+async def test_a_statement_of_the_user_does_not_wait_for_one_that_the_screen_runs_by_itself(
+    watched: bool, database: Database, tmp_path: Path
+) -> None:
+    async with desk(database, tmp_path) as at:
+        if watched:
+            await at.run("SELECT 'old' AS word")
+            at.tab._last = Statement(ENDLESS, 0, len(ENDLESS)), {}
+            at.tab.watch_every(0.05)
+        else:
+            at.tab.begin_with(ENDLESS)
+        await at.until(lambda: at.tab.busy)
+        await at.write("SELECT 'mine' AS word")
+        at.strike("f5")
+        await at.until(lambda: "✔ 1 row" in at.tab.status.text and "mine" in at.shown())
+        assert not at.tab.watching
+        await at.write(ENDLESS)
+        at.strike("f5")
+        await at.until(lambda: "▶ running" in at.tab.status.text)
+        await at.press("f5")
+        assert "A statement is running; Esc ends it" in at.shown() and at.tab.busy
+        at.strike("escape")
+        await at.until(lambda: not at.tab.busy)
 
 
 async def test_watching_continues_after_a_page_was_read_meanwhile(database: Database, tmp_path: Path) -> None:

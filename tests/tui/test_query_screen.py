@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -348,8 +349,9 @@ async def test_the_chart_goes_from_bars_to_a_line_to_rows(database: Database, tm
         await at.run("SELECT stars, count(*) AS n FROM books GROUP BY stars ORDER BY stars")
         await at.press("f8")
         assert at.tab.chart_kind is ChartKind.BARS and "█" in at.shown() and "▪ n" in at.shown()
+        assert re.search(r"▪ n by stars +F8 line  Esc table", at.shown())
         await at.press("f8")
-        assert at.tab.chart_kind is ChartKind.LINE
+        assert at.tab.chart_kind is ChartKind.LINE and re.search(r"▪ n by stars +F8 table", at.shown())
         assert any(0x2800 < ord(character) <= 0x28FF for character in at.shown())
         await at.press("f8")
         assert at.tab.shown is Shown.ROWS
@@ -358,12 +360,37 @@ async def test_the_chart_goes_from_bars_to_a_line_to_rows(database: Database, tm
         await at.press("f8", "f8")
         await at.run("SELECT stars, count(*) AS n FROM books GROUP BY stars ORDER BY n")
         assert at.tab.chart_kind is ChartKind.LINE  # the user has chosen it for these columns
+        await at.run("SELECT stars, count(*) AS n FROM boks GROUP BY stars ORDER BY n")
+        await at.run("SELECT stars, count(*) AS n FROM books GROUP BY stars ORDER BY stars")
+        assert at.tab.shown is Shown.CHART  # also after a mistake
+        # The result of another question shows its rows, and the chart that suits it best after one key.
         await at.run("SELECT title, price FROM books LIMIT 5")
+        assert at.tab.shown is Shown.ROWS
+        await at.press("f8")
         assert at.tab.chart_kind is ChartKind.BARS
         # Many rows with a number as x and several series have no bars.
         await at.run("SELECT _item, price, price / 2 AS half FROM books WHERE _item < 500")
+        assert at.tab.shown is Shown.ROWS
+        await at.press("f8")
         assert at.tab.chart_kind is ChartKind.LINE
         await at.press("f8")
+        assert at.tab.shown is Shown.ROWS
+        await at.run("SELECT _item, price, price / 2 AS half FROM books WHERE _item < 400")
+        assert at.tab.shown is Shown.ROWS  # the user has left the chart
+
+
+async def test_a_chart_that_is_asked_for_while_a_statement_runs_is_one_of_its_result(
+    database: Database, tmp_path: Path
+) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT title, price FROM books LIMIT 5")
+        await at.write("SELECT range % 3 AS third, count(*) AS n FROM range(30_000_000) GROUP BY ALL ORDER BY ALL")
+        at.strike("f5")
+        await at.until(lambda: at.tab._runs_anew, "the statement")
+        at.strike("f8")
+        await at.until(lambda: at.tab.shown is Shown.CHART, "the chart")
+        assert not at.tab.busy and "▪ n by third" in at.shown()
+        await at.run("SELECT 1 AS one")
         assert at.tab.shown is Shown.ROWS
 
 

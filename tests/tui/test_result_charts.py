@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
+from rich.cells import cell_len
 
 from tui_runner.tui.query.result_chart import (
     ChartKind,
@@ -63,6 +66,51 @@ def test_series_of_very_different_size_have_panels_of_their_own() -> None:
     assert len([line for line in alike if "│" in line]) == 13
 
 
+def test_panels_share_their_margin_and_the_ticks_below_them() -> None:
+    hours = [datetime(2026, 1, 1) + timedelta(hours=hour) for hour in range(100)]
+    for x in (hours, list(range(100))):
+        apart = plot(x=x, price=[100 + hour % 7 for hour in range(100)], big=[hour * 120_000 for hour in range(100)])
+        for width, height in ((50, 12), (80, 20), (91, 25)):
+            lines = text(line_chart(apart, width, height))
+            axes = {re.search("[│╎]", line).start() for line in lines if re.search("[│╎]", line)}  # type: ignore[union-attr]
+            ticks = [line.rstrip() for line in lines if not re.search("[│╎]", line)]
+            assert len(axes) == 1 and len(ticks) == 2 and ticks[0] == ticks[1] and len(ticks[0].split()) > 2
+
+
+@pytest.mark.parametrize("count", [8, 10, 13, 20, 37, 100, 365])
+@pytest.mark.parametrize(("first", "width"), [(100, 10), (0, 1), (3, 5), (0.0, 0.25), (-1.5, 0.1), (1e6, 2500)])
+@pytest.mark.parametrize("cells", [34, 51, 91])
+def test_ticks_below_a_histogram_have_even_steps(count: int, first: float, width: float, cells: int) -> None:
+    xs = [round(first + width * place, 9) for place in range(count)]
+    *lines, below = text(histogram(plot(x=xs, n=[1 + place % 3 for place in range(count)]), cells, 8))
+    ticks = [(found.start(), float(found[0].replace(",", ""))) for found in re.finditer(r"\S+", below)]
+    values, starts = [value for _, value in ticks], [start for start, _ in ticks]
+    steps = [b - a for a, b in pairwise(values)]
+    assert len(values) > 1 and steps == pytest.approx([steps[0]] * len(steps), rel=1e-3)
+    assert len({b - a for a, b in pairwise(starts)}) == 1
+    # Each tick stands below the left edge of a column.
+    axis = lines[0].index("│") + 1
+    across = (starts[1] - starts[0]) / ((values[1] - values[0]) / width)
+    assert starts[0] - axis == pytest.approx((values[0] - first) / width * across, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("xs", "ticks"),
+    [
+        (range(1990, 2025), ["1990", "2000", "2010", "2020"]),
+        (range(800, 2501, 100), ["1,000", "1,500", "2,000", "2,500"]),
+        (range(1_000_020, 1_000_056), [f"1,000,0{number}" for number in (20, 30, 40, 50)]),
+        ([0.001 * n for n in range(5)], ["0", "0.001", "0.002", "0.003", "0.004"]),
+        ([7.5], ["7.5"]),
+        ([1e300, -1e300, 1.5e300], []),
+        ([1e18 + 1e3 * n for n in range(5)], []),
+    ],
+)
+def test_ticks_below_lines_are_exact(xs: Sequence[float], ticks: list[str]) -> None:
+    below = text(line_chart(plot(x=pa.array(xs, pa.float64()), y=[1.0] * len(xs)), 80, 8))[-1]
+    assert not ticks or below.split() == ticks
+
+
 def test_bars_of_very_different_size_have_scales_of_their_own_and_differ_without_colours() -> None:
     table = plot(kind=["a", "b"], size=[214_337, 100_000], n=[284, 142])
     lines = text(bars(table, 60, 8))
@@ -79,7 +127,7 @@ def test_bars_of_very_different_size_have_scales_of_their_own_and_differ_without
 
 def test_an_axis_has_round_ticks_and_no_label_is_cut() -> None:
     lines = text(line_chart(plot(x=list(range(0, 2_701, 27)), y=[62.5] * 101), 80, 10))
-    assert lines[-1].split() == ["0", "800", "1,600", "2,400"]
+    assert lines[-1].split() == ["0", "1,000", "2,000"]
     assert [line.partition("│")[0].strip() for line in lines if line[:3].strip()] == ["80", "40", "0"]
 
 
@@ -113,6 +161,14 @@ def test_lines_have_panels_of_their_own_from_a_smaller_factor_than_bars() -> Non
     assert len([line for line in text(line_chart(near, 60, 14)) if "│" in line]) == 13
 
 
+def test_a_chart_that_is_too_low_for_panels_says_that_its_series_have_one_scale() -> None:
+    table = pa.table({"x": range(20), "small": [number * 0.1 for number in range(20)], "large": range(20)})
+    chart = ResultChart()
+    chart.show(table, ChartKind.LINE, complete=True)
+    assert "one scale for all" in text(chart.paint(80, 9))[0]
+    assert "one scale" not in text(chart.paint(80, 11))[0]
+
+
 def test_a_scale_that_does_not_begin_at_zero_has_a_broken_axis() -> None:
     assert "╎" in text(line_chart(plot(x=[1, 2, 3], y=[90, 95, 100]), 60, 8))[-2]
     assert "╎" not in "".join(text(line_chart(plot(x=[1, 2, 3], y=[9, 95, 100]), 60, 8)))
@@ -127,6 +183,34 @@ def test_rising_bins_are_a_histogram_whose_columns_stand_side_by_side() -> None:
     assert "█" in lines[0] and "▁" in lines[8]  # the highest, and what is not zero
     many = plot(x=list(range(500)), n=[1] * 500)
     assert all(len(line) <= 60 for line in text(histogram(many, 60, 10)))
+
+
+def test_bins_in_descending_order_are_the_same_histogram() -> None:
+    days = [datetime(2026, 1, 1) + timedelta(days=day) for day in range(40) if day % 9]
+    rising, falling = plot(day=days, n=list(range(len(days)))), plot(day=days[::-1], n=list(range(len(days)))[::-1])
+    assert _is_histogram(falling) and text(histogram(rising, 70, 9)) == text(histogram(falling, 70, 9))
+    charts = [pa.table({"day": order, "n": [1] * len(order)}) for order in (days, days[::-1])]
+    assert suitable_kinds(charts[0], 12) == suitable_kinds(charts[1], 12)
+
+
+def test_more_bins_than_cells_are_drawn_as_means_and_the_chart_says_so() -> None:
+    table = pa.table({"year": list(range(1900, 2021)), "n": [8.0] * 121})
+    chart = ResultChart()
+    chart.show(table, ChartKind.BARS, complete=True)
+    first, *lines = text(chart.paint(50, 12))
+    assert "a column is the mean of 3 values" in first
+    # The last column, with one row, is as high as the others.
+    assert lines[0].split()[0] == "8" and len(lines[0].split("│")[1].strip()) == 41 and "▇" not in "".join(lines)
+    assert "mean" not in text(chart.paint(150, 12))[0]
+
+
+def test_labels_of_a_scale_and_of_the_ends_of_an_axis_differ() -> None:
+    large = text(line_chart(plot(x=[1, 2, 3], y=[1e15, 1e15 + 10, 1e15 + 20]), 60, 12))
+    labels = [label for line in large[:-1] if (label := re.split("[│╎]", line)[0].strip())]
+    assert len(labels) == len(set(labels)) == 3
+    urls = [f"https://books.example/catalogue/page-{number}.html" for number in range(5)]
+    first, last = text(line_chart(plot(url=urls, y=[1, 2, 3, 4, 5]), 50, 8))[-1].split()
+    assert "0" in first and "4" in last
 
 
 def test_bins_that_are_empty_are_drawn_where_the_others_tell_their_width() -> None:
@@ -146,6 +230,30 @@ def test_ticks_below_a_histogram_are_values_of_its_bins() -> None:
     lines = text(histogram(plot(upto=[2.0**n for n in range(11)], items=[1] * 11), 70, 8))
     ticks = [int(each.replace(",", "")) for each in lines[-1].split()]
     assert ticks[0] == 1 and ticks[-1] == 1024 and set(ticks) <= {2**n for n in range(11)}
+
+
+def test_labels_below_lines_tell_no_more_than_the_rows() -> None:
+    assert text(line_chart(plot(x=["only"], y=[1.0]), 40, 6))[-1].split() == ["only"]
+    ends = text(line_chart(plot(x=["日本語一", "b", "日本語二"], y=[1.0, 2.0, 3.0]), 40, 6))[-1]
+    assert ends.split() == ["日本語一", "日本語二"] and cell_len(ends) <= 40
+    long = text(line_chart(plot(x=["a" * 90, "b", "z" * 90], y=[1.0, 2.0, 3.0]), 40, 6))[-1].split()
+    assert [each[0] for each in long] == ["a", "z"] and all(each.endswith("…") for each in long)
+    # Nothing is between two whole numbers.
+    assert text(line_chart(plot(x=[0, 1], y=[1.0, 2.0]), 60, 6))[-1].split() == ["0", "1"]
+    assert text(line_chart(plot(x=list(range(12)), y=[1.0] * 12), 60, 6))[-1].split() == ["0", "5", "10"]
+
+
+def test_an_infinite_time_has_no_place_on_an_axis() -> None:
+    days = pa.array([19_000, 19_001, 2**31 - 1], pa.date32())
+    made = plot(day=days, n=[1, 2, 3])
+    assert made.xs is None and made.labels[-1] == "infinity"
+    assert text(line_chart(made, 60, 6))[-1].split() == [made.labels[0], "infinity"]
+
+
+def test_a_distribution_says_how_many_rows_it_leaves_out() -> None:
+    values = [None if number % 5 == 0 else float(number) for number in range(100)]
+    assert distribution(plot(x=list(range(100)), y=values)).remark == "20 rows without a number left out"
+    assert distribution(plot(x=list(range(100)), y=[float(number) for number in range(100)])).remark == ""
 
 
 def test_a_chart_says_once_in_which_zone_its_times_are() -> None:
@@ -288,4 +396,4 @@ def test_labels_of_times_are_different_round_moments(first: str, seconds: float,
 def test_times_below_a_histogram_are_different_round_moments() -> None:
     times = [datetime(2026, 1, 1, 15, 50, 42) + timedelta(milliseconds=100 * n) for n in range(40)]
     last = text(histogram(plot(at=times, n=[1] * 40), 79, 8))[-1].split()
-    assert last == ["15:50:42", "15:50:44"]
+    assert last == ["15:50:42", "15:50:43", "15:50:44", "15:50:45"]

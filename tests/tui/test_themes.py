@@ -281,3 +281,43 @@ async def test_everything_on_the_query_screen_can_be_read(theme: str, tmp_path: 
         await pilot.pause()
         assert "Book no. 7" in at.shown() and not hard_to_read(app)
     database.close()
+
+
+@pytest.mark.parametrize("theme", ["night", "day", "high-contrast", "colour-blind"])
+async def test_selected_sql_and_the_lines_between_panes_are_seen_with_256_colours(theme: str, tmp_path: Path) -> None:
+    database = make_database(tmp_path / "books.duckdb")
+    app = query_app(database, tmp_path, theme, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        await at.press(*"SELECT 'text', 12, a + 1 -- remark", "ctrl+g")
+        for keys in ((), ("f6",), ("f6",)):  # the editor, the result and the catalog have the focus in turn
+            await at.press(*keys)
+            lines = 0
+            for strip in app.screen._compositor.render_strips()[1:3]:
+                for segment in strip:
+                    style = segment.style
+                    if style is None or style.color is None or style.bgcolor is None or segment.text.isspace():
+                        continue
+                    is_line = not set(segment.text) - set("─━│┃┐┓┑┒ ")
+                    for palette in PALETTES:
+                        ratio = contrast(drawn(style.color, palette), drawn(style.bgcolor, palette))
+                        assert ratio >= (2.0 if is_line else 4.5), (segment.text, ratio)
+                    lines += is_line
+            assert lines > 3
+    database.close()
+
+
+async def test_without_colours_the_lines_of_the_pane_with_the_focus_are_heavy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    database = make_database(tmp_path / "books.duckdb")
+    app = query_app(database, tmp_path)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None)
+        assert "─catalog" in at.shown() and "━statements" in at.shown() and "│" in at.shown()
+        await at.press("f6")
+        assert "━catalog" in at.shown() and "─statements" in at.shown() and "┃" in at.shown()
+    database.close()

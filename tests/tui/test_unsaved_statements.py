@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -19,7 +22,9 @@ from support.screens import settled
 
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
+from tui_runner.system.files import replaced
 from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.query import unsaved
 from tui_runner.tui.query.app import QueryApp
 from tui_runner.tui.query.tab import Shown
 from tui_runner.tui.query.unsaved import UnsavedStatements, unsaved_texts
@@ -47,10 +52,38 @@ def test_kept_text_goes_to_the_next_screen_once(tmp_path: Path) -> None:
     one.give_up()
     assert other.take() == [TYPED, "SELECT 'ä \ud800'"]
     assert other.take() == []
+    one = UnsavedStatements(tmp_path / "unsaved")
     one.keep([TYPED])
     one.keep([])
     one.give_up()
     assert other.take() == [] and not list((tmp_path / "unsaved").iterdir())
+
+
+def test_an_earlier_text_never_replaces_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing, goes_on = threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def slow(path: Path) -> Iterator[IO[bytes]]:
+        with replaced(path) as stream:
+            yield stream
+            if not writing.is_set():
+                writing.set()
+                assert goes_on.wait(30)
+
+    monkeypatch.setattr(unsaved, "replaced", slow)
+    one, other = UnsavedStatements(tmp_path), UnsavedStatements(tmp_path)
+    early = threading.Thread(target=one.keep, args=([TYPED[:9]],))
+    late = threading.Thread(target=one.keep, args=([TYPED],))
+    early.start()
+    assert writing.wait(30)
+    late.start()
+    late.join(0.2)  # without the lock, it would be done now
+    goes_on.set()
+    early.join()
+    late.join()
+    one.give_up()
+    one.keep([TYPED[:9]])  # a thread that was late
+    assert other.take() == [TYPED] and not list(tmp_path.iterdir())
 
 
 def test_what_was_typed_for_one_database_does_not_come_to_another(tmp_path: Path) -> None:
@@ -81,10 +114,10 @@ def test_a_broken_file_is_ignored(tmp_path: Path, content: bytes) -> None:
 
 def test_without_a_folder_that_can_be_written_nothing_is_kept_and_nothing_fails(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    unsaved = UnsavedStatements(tmp_path / "file" / "unsaved")
-    unsaved.keep([TYPED])
-    unsaved.give_up()
-    assert unsaved.take() == []
+    nowhere = UnsavedStatements(tmp_path / "file" / "unsaved")
+    nowhere.keep([TYPED])
+    nowhere.give_up()
+    assert nowhere.take() == []
 
 
 def test_only_text_that_was_neither_run_nor_saved_is_unsaved() -> None:

@@ -28,7 +28,8 @@ _UNITS = {
     "threads": "items at once, over all workers",
     "workers": "processes",
     "retries": "attempts after the first one failed",
-    "retry_budget": "retries for each first attempt that failed",
+    "retry_budget": "retries in any 10 s, for each item whose first attempt failed then; 1 more for each item that "
+    "succeeded, and 1 a second for each thread",
     "timeout": "seconds that an attempt may take",
     "rate": "items started a second, over all workers",
     "per_host": "requests at once to one host",
@@ -44,7 +45,7 @@ _SHORT_UNITS = {
     "open_chunks": "chunks at once",
     "threads": "items at once",
     "retries": "after a failed attempt",
-    "retry_budget": "of items that failed",
+    "retry_budget": "of items failed in 10 s",
     "timeout": "seconds for an attempt",
     "rate": "items started a second",
     "per_host": "requests at once",

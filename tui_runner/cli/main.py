@@ -201,6 +201,9 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
         context = getattr(error, "ctx", None)
         if context is not None and option in _of_launch(context):
             return f"there is no option {plain(option)} here", f"write it after the command: tui-runner launch {option}"
+        if (setting := option.removeprefix("--").replace("-", "_")) in SETTINGS_WITHOUT_OPTION:
+            where = f"set {setting} in @job, or TUI_RUNNER_{setting.upper()} in the environment"
+            return f"there is no option {plain(option)}", where
         meant = _MEANT.get(option) or _nearest_option(option, getattr(error, "possibilities", None) or ())
         return f"there is no option {plain(option)}", f"did you mean {meant}?" if meant else ""
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", message):
@@ -241,6 +244,8 @@ def _nearest_option(option: str, known: Iterable[str]) -> str | None:
     return None if near is None else names[near]
 
 
+SETTINGS_WITHOUT_OPTION = frozenset({"retry_budget", "max_input_bytes", "item_text"})
+"""Settings that are a matter of the job, so that no option overrides them: `run --help` is long enough."""
 _MEANT = {
     **dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE"),
     **dict.fromkeys(("--processes", "--procs", "--jobs"), "--workers"),

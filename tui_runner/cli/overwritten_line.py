@@ -7,11 +7,15 @@ from collections.abc import Callable
 from typing import TextIO
 
 from tui_runner.system.terminal import columns
+from tui_runner.text.paths import gap_before_last_path, with_short_paths
 from tui_runner.text.safe_text import ELLIPSIS, display_width
 
 
 def cut_to(text: str, width: int) -> str:
-    """Cut `text` to `width` cells of a terminal. An ellipsis marks the cut."""
+    """Cut `text` to `width` cells of a terminal: paths at their beginnings, then the text at its end."""
+    text = with_short_paths(text, display_width(text) - width)
+    if gap := gap_before_last_path(text, display_width(text) - width):
+        text = text[: gap[0]] + ELLIPSIS + text[gap[1] :]
     if display_width(text) <= width:
         return text
     kept, used = "", 0

@@ -21,7 +21,8 @@ from tui_runner.store.records import RUN_COLUMN
 from tui_runner.store.sql import quote
 from tui_runner.text.describe import first_line
 from tui_runner.text.messages import resume_command, retry_command
-from tui_runner.text.numbers import count, countdown, duration, more_kinds, plural, rate, short_plural, size, time_left
+from tui_runner.text.numbers import count, countdown, duration, more_kinds, plural, rate, short_plural, size
+from tui_runner.text.paths import cut_text
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
@@ -66,9 +67,16 @@ def progress_line(snapshot: Snapshot) -> str:
         parts.append(wait.text())
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
-    elif snapshot.eta_seconds is not None:
-        parts.append(f"ETA {time_left(*snapshot.eta_seconds)}")
+    elif eta := _estimate(snapshot):
+        parts.append(eta)
     return "  ".join(parts)
+
+
+def _estimate(snapshot: Snapshot) -> str:
+    """Return the estimated time left, or the reason why there is none; empty before there is an estimate."""
+    if snapshot.awaits_attempts and snapshot.next_attempt:
+        return f"{snapshot.eta}, the next in {countdown(snapshot.next_attempt)}"
+    return snapshot.eta
 
 
 def _state_and_reason(snapshot: Snapshot) -> str:
@@ -106,8 +114,11 @@ def live_line(snapshot: Snapshot, width: int) -> str:
     """
     wait = host_wait(snapshot)
     if wait is not None or (snapshot.state is not RunState.RUNNING and not snapshot.is_writing):
-        reason = _state_and_reason(snapshot) if wait is None else wait.brief(width - _SHARE)
-        return _waiting_line(snapshot, reason, width)
+        if wait is not None:
+            reason = wait.brief(width - _SHARE)
+            return _waiting_line(snapshot, reason, width, display_width(reason))  # the time at its end says most
+        reason, least = _brief_reason(snapshot, width - _SHARE)
+        return _waiting_line(snapshot, reason, width, least)
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
         return cut_to(progress_line(snapshot), width)
@@ -122,16 +133,37 @@ def live_line(snapshot: Snapshot, width: int) -> str:
         parts.append((f"writing {size(snapshot.buffered_bytes)}", 1))
     elif snapshot.stalled_seconds is not None:
         parts.append((f"stalled {duration(snapshot.stalled_seconds, short=True)}", 1))
-    elif snapshot.eta_seconds is not None:
-        parts.append((f"ETA {time_left(*snapshot.eta_seconds)}", 1))
+    elif eta := _estimate(snapshot):
+        parts.append((eta, 1))
     if memory := snapshot.app_rss + snapshot.workers_rss:
         parts.append((size(memory), 6))
     kept = _kept(parts, width - _BAR_LEAST - 2)
     return cut_to("  ".join(_with_bar(parts, kept, snapshot, width)), width)
 
 
-def _waiting_line(snapshot: Snapshot, reason: str, width: int) -> str:
-    """Return the line of a run that waits: the name, the share, the counts, then `reason`, then the memory."""
+def _brief_reason(snapshot: Snapshot, room: int) -> tuple[str, int]:
+    """Return the state and the reason, the most important words first, and the columns that these words take.
+
+    They are the countdown and, in an outage, the error, without which a user does not know what to mend. They take at
+    most `room` columns if that is not less than `_REASON_LEAST`. The countdown alone says that an outage has paused the
+    run, so the word is left out if there is no room.
+    """
+    if not (snapshot.in_outage and snapshot.outage_error and snapshot.trial_seconds is not None):
+        reason = _state_and_reason(snapshot)
+        return reason, min(_REASON_LEAST, display_width(reason))
+    error = safe_text(snapshot.outage_error)
+    words = f"next try in {countdown(snapshot.trial_seconds)} · {error}"
+    with_state = f"{snapshot.state.value}; {words}"
+    words = with_state if display_width(with_state) <= room else words
+    rest = safe_text(snapshot.reason).replace(f" ({error})", "", 1)
+    return f"{words} · {rest}", min(display_width(words), max(room, _REASON_LEAST))
+
+
+def _waiting_line(snapshot: Snapshot, reason: str, width: int, least: int) -> str:
+    """Return the line of a run that waits: the name, the share, the counts, then `reason`, then the memory.
+
+    The share and the counts are kept while the reason has `least` columns.
+    """
     parts = _progress_parts(snapshot)
     if snapshot.items_failed:
         parts.append((f"{count(snapshot.items_failed)} failed", 3))
@@ -141,8 +173,8 @@ def _waiting_line(snapshot: Snapshot, reason: str, width: int) -> str:
         parts.append((size(memory), 6))
     kept = _kept(parts, width, least=2)
     over = _width(parts, kept) - width
-    if over > 0 and display_width(reason) - over < min(_REASON_LEAST, display_width(reason)):
-        kept = _kept(parts, width + max(display_width(reason) - _REASON_LEAST, 0), least=-1)
+    if over > 0 and display_width(reason) - over < least:
+        kept = _kept(parts, width + display_width(reason) - least, least=-1)
     return cut_to("  ".join(_with_bar(parts, kept, snapshot, width)), width)
 
 
@@ -284,7 +316,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
 def _group_line(group: FailureGroup) -> str:
     """Return a line about a group of errors from the ledger, worded as by `tui-runner errors`."""
     message = group.newest_message or group.message
-    text = f"{safe_text(group.type)}: {safe_text(first_line(message), limit=_MESSAGE_LENGTH)}{group.and_alike}"
+    text = f"{safe_text(group.type)}: {cut_text(safe_text(first_line(message)), _MESSAGE_LENGTH)}{group.and_alike}"
     if group.failed_otherwise:
         return f"  {plural(group.attempts, 'attempt')} ended by {text}; {safe_text(group.outcome)}"
     if not group.items_failed:
@@ -295,7 +327,7 @@ def _group_line(group: FailureGroup) -> str:
 def _error_line(group: ErrorGroup, snapshot: Snapshot) -> str:
     """Return a line about a group of errors of a snapshot, with its failed items, or its attempts if none is known."""
     alike = " (and alike)" if group.differ else ""
-    text = f"{safe_text(group.type)}: {safe_text(first_line(group.shown), limit=_MESSAGE_LENGTH)}{alike}"
+    text = f"{safe_text(group.type)}: {cut_text(safe_text(first_line(group.shown)), _MESSAGE_LENGTH)}{alike}"
     if group.final and snapshot.finals_are_items:
         return f"  {group.final:,} × {text}"
     # If other items failed, those of these attempts may be among them, with other last errors.
@@ -323,6 +355,8 @@ def summary(snapshot: Snapshot, database: str) -> str:
     parts_of_time = [f"{duration(snapshot.wall_seconds)} with pauses"] if paused else []
     if snapshot.active_before >= 1.0:
         parts_of_time.append(f"{duration(snapshot.elapsed)} of it now")
+    if snapshot.held_seconds >= 1.0:
+        parts_of_time.append(f"{duration(snapshot.held_seconds)} waiting for hosts")
     took = duration(snapshot.active_seconds) + (f" ({', '.join(parts_of_time)})" if parts_of_time else "")
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "

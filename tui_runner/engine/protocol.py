@@ -315,6 +315,7 @@ class Progress:
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
         over_budget: number of retries that are overdue because the retry budget holds them back.
         delayed: number of items that wait for their next attempt.
+        next_attempt: seconds until the first of them is due; None if none waits.
     """
 
     worker: int
@@ -331,6 +332,7 @@ class Progress:
     waits: Mapping[int, ChunkWait] = field(default_factory=dict)
     over_budget: int = 0
     delayed: int = 0
+    next_attempt: float | None = None
 
     @property
     def in_flight_now(self) -> int:
@@ -361,6 +363,7 @@ class HostReport:
     serial: int = 0
     delay: float = 0.0
     cooldown: float = 0.0
+    named: float = 0.0
     due: float = 0.0
     asked_delay: float = 0.0
     paused: bool = False
@@ -376,11 +379,16 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True)
 class HostRefused:
-    """A host refuses requests for `seconds`. Sent at once, so that other workers learn it before their next request."""
+    """A host gets no requests for `seconds`, because it has refused one.
+
+    Sent at once, so that other workers learn it before their next request. `named` are the seconds that the host itself
+    named; 0 if it named none.
+    """
 
     worker: int
     host: str
     seconds: float
+    named: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,11 @@ class Recorder:
         self._ended = False
         self._offsets = array("q")
         """Byte offset in the input of each chunk, by number; -1 if unknown."""
-        self._opened_at: dict[int, datetime] = {}
+        self._sent_at: dict[int, datetime] = {}
+        """Time when each open chunk was first sent to a worker, by chunk."""
+        self._begun_at: dict[int, datetime] = {}
+        """Time when the first item of each open chunk started, by chunk, as soon as items of it have ended. A worker
+        has several chunks in its queue, so this may be much later than the chunk was sent."""
         self._machines: dict[int, str] = {}
         """Name of the machine, by worker; only workers on other machines."""
         self._machine_of: dict[int, str] = {}
@@ -120,9 +124,10 @@ class Recorder:
             case ResultBatch():
                 if not self._ended:  # commit the run's times with the items, in case this process is killed
                     self._record_state(self._scheduler.status.persisted, now, at_once=False)
+                self._note_begun(message)
                 self._write(message)
             case SendChunk():
-                self._opened_at.setdefault(message.chunk, datetime.now(UTC))
+                self._sent_at.setdefault(message.chunk, datetime.now(UTC))
                 if host := self._machines.get(message.worker):
                     self._machine_of[message.chunk] = host
             case Ready(worker, _, host):
@@ -147,7 +152,7 @@ class Recorder:
                 self._ingest.retry_failed_flush()
             case EndRun(state):
                 for chunk in self._scheduler.chunks.open.values():
-                    if chunk.number in self._opened_at:
+                    if chunk.number in self._sent_at:
                         self._record_chunk(chunk)
                 self._record_hosts(now)
                 self._ended = True
@@ -179,6 +184,13 @@ class Recorder:
             )
         )
 
+    def _note_begun(self, batch: ResultBatch) -> None:
+        now = datetime.now(UTC)
+        for chunk, age in batch.begun.items():
+            # No attempt began before the chunk was sent.
+            begun = max(now - timedelta(seconds=age), self._sent_at.get(chunk, now))
+            self._begun_at.setdefault(chunk, begun)
+
     def _write_deaths(self, died: WorkerDied) -> None:
         """Record a failed attempt for each item that a worker was executing when it died."""
         at, message = datetime.now(UTC), self._redact(died.reason)
@@ -194,9 +206,10 @@ class Recorder:
     def _record_chunk(self, chunk: Chunk, state: ChunkState | None = None) -> None:
         """Record a chunk in `state`, or in its own state if that is None or the chunk has ended."""
         state = chunk.state if state is None or chunk.state.ended else state
-        opened_at = self._opened_at.get(chunk.number)
+        started_at = self._begun_at.get(chunk.number, self._sent_at.get(chunk.number))
         if chunk.state.ended:
-            self._opened_at.pop(chunk.number, None)
+            self._sent_at.pop(chunk.number, None)
+            self._begun_at.pop(chunk.number, None)
         host = self._machine_of.get(chunk.number)
         if chunk.state.ended:
             self._machine_of.pop(chunk.number, None)
@@ -213,7 +226,7 @@ class Recorder:
                 failed=counts.failed - refused,
                 rows=counts.rows + chunk.rejected_rows,
                 retries=counts.retries,
-                started_at=opened_at,
+                started_at=started_at,
                 ended_at=datetime.now(UTC) if chunk.state.ended else None,
                 busy_seconds=counts.busy_seconds,
                 byte_offset=None if offset < 0 else offset,

@@ -120,8 +120,9 @@ class Batch:
 class ChunkRecord:
     """Ledger row of a chunk, written before its first item, and again when the chunk ends or the run stops.
 
-    `byte_offset` is the offset of the chunk's first item in the input; None if the input has no offsets. `host` is the
-    other machine that ran the chunk last; None for this machine. An item counts as done even if the database later
+    `started_at` is the time when its first item started; None before the chunk is sent to a worker. `byte_offset`
+    is the offset of the chunk's first item in the input; None if the input has no offsets. `host` is the other
+    machine that ran the chunk last; None for this machine. An item counts as done even if the database later
     refuses its rows; `Ingest` corrects that.
     """
 

@@ -80,10 +80,21 @@ def duration(seconds: float, *, short: bool = False) -> str:
 
 
 def countdown(seconds: float) -> str:
-    """Format the seconds until an event with their unit, `8 s`, and from a minute on like a clock: `02:05`."""
-    if not math.isfinite(seconds) or seconds >= 60:
-        return duration(seconds, short=True)
-    return f"{max(int(seconds), 0)} s"
+    """Format the seconds until an event with their unit, `8 s`, and from a minute on like a clock: `02:05`.
+
+    They are rounded up, as by `clock_down`.
+    """
+    if not math.isfinite(seconds) or seconds > 59:
+        return clock_down(seconds)
+    return f"{max(math.ceil(seconds), 0)} s"
+
+
+def clock_down(seconds: float) -> str:
+    """Format the seconds until an event like a clock: `00:41`.
+
+    They are rounded up, so that the last second is shown as 1: at 0, a user expects the event to have happened.
+    """
+    return duration(math.ceil(seconds) if math.isfinite(seconds) else seconds, short=True)
 
 
 def time_left(low: float, high: float) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tui_runner.engine.progress.chunk_views import ChunkView, WaitCause
-from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import HostView, Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.numbers import ZONE, clock, short_plural
 from tui_runner.text.safe_text import display_width, safe_text
@@ -26,29 +26,41 @@ class HostWait:
     Attributes:
         host: the host that most chunks wait for; must pass `safe_text` before it is shown.
         status: status with which it refuses requests; None if it refuses none.
+        backs_off: True if it asks for a shorter wait, or names no time: the wait is back-off of our own.
         others: number of other hosts that chunks wait for.
         until: time at which the first chunk continues, in seconds since the epoch; None if unknown.
     """
 
     host: str
     status: int | None = None
+    backs_off: bool = False
     others: int = 0
     until: int | None = None
 
     def text(self) -> str:
-        """Return a sentence: `all items wait for books.example (429) until 12:03:41 UTC`."""
-        return f"all items wait for {self._hosts(_HOST)}"
+        """Return a sentence: `all items wait for books.example (429) until 12:03:41 UTC`.
+
+        `(429, own back-off)` says that the host has not asked for so long a wait.
+        """
+        return f"all items wait for {self._hosts(_HOST, self._refusal(', own back-off'))}"
 
     def brief(self, width: int) -> str:
-        """Return a phrase of at most `width` columns if possible; a long name of a host is cut, the time is not."""
-        whole = f"waits for {self._hosts(_HOST)}"
-        over = display_width(whole) - width
-        if over <= 0:
-            return whole
-        return f"waits for {self._hosts(max(len(safe_text(self.host, limit=_HOST)) - over, _LEAST_HOST))}"
+        """Return a phrase of at most `width` columns if possible.
 
-    def _hosts(self, limit: int) -> str:
-        refusal = "" if self.status is None else f" ({self.status})"
+        The words about the back-off are left out first, then the name of the host is cut; the time never is.
+        """
+        refusals = [self._refusal(words) for words in (", own back-off", ", back-off", "")]
+        for refusal in refusals:
+            whole = f"waits for {self._hosts(_HOST, refusal)}"
+            over = display_width(whole) - width
+            if over <= 0:
+                return whole
+        return f"waits for {self._hosts(max(len(safe_text(self.host, limit=_HOST)) - over, _LEAST_HOST), refusals[-1])}"
+
+    def _refusal(self, words: str) -> str:
+        return "" if self.status is None else f" ({self.status}{words if self.backs_off else ''})"
+
+    def _hosts(self, limit: int, refusal: str) -> str:
         more = f" and {short_plural(self.others, 'other host')}" if self.others else ""
         when = "" if self.until is None else f" until {clock(self.until)} {ZONE}"
         return f"{safe_text(self.host, limit=limit)}{refusal}{more}{when}"
@@ -65,9 +77,11 @@ def host_wait(snapshot: Snapshot) -> HostWait | None:
     if not waits or others:
         return None
     host, _ = Counter(wait.host for wait in waits).most_common(1)[0]
+    view = next((each for each in snapshot.hosts if each.host == host), None)
     return HostWait(
         host,
-        _refusal(snapshot, host),
+        None if view is None else _refusal(view),
+        view is not None and view.backs_off,
         len({wait.host for wait in waits}) - 1,
         min((wait.until for wait in waits if wait.until is not None), default=None),
     )
@@ -77,7 +91,6 @@ def _retries(chunk: ChunkView) -> bool:
     return chunk.wait is not None and chunk.wait.cause in (WaitCause.RETRY, WaitCause.RETRY_BUDGET)
 
 
-def _refusal(snapshot: Snapshot, host: str) -> int | None:
+def _refusal(host: HostView) -> int | None:
     """Return the status with which a host refuses requests; None if it refuses none."""
-    view = next((each for each in snapshot.hosts if each.host == host and each.refused), None)
-    return next((status for status, _ in view.statuses if status in _REFUSALS), None) if view else None
+    return next((status for status, _ in host.statuses if status in _REFUSALS), None) if host.refused else None

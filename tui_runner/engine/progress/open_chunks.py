@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from tui_runner.engine.metrics import ChunkMeter
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
-from tui_runner.engine.protocol import Progress
+from tui_runner.engine.protocol import ChunkWait, Progress
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, Pause, PauseCause, RunState
@@ -20,6 +20,10 @@ from tui_runner.engine.states import ChunkState, Pause, PauseCause, RunState
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight or ended, after which the chunk is shown as waiting. In-flight
 items are reported at most ten times a second, so items that take microseconds are never seen in flight."""
+
+_SAME_END_SECONDS = 0.5
+"""Seconds by which the ends of a wait in two reports may differ without being different: more than a message takes on
+a busy machine, and less than a user sees in whole seconds."""
 
 _NOT_STARTED = Wait(WaitCause.NOT_STARTED)
 _PAUSED = {
@@ -97,7 +101,7 @@ class OpenChunks:
         changed.update(self._meters, in_flight, self._flying, self._waits)
         self._flying = set(in_flight)
         self._waits = {
-            number: (wait.host, heard[worker] + wait.seconds, wait.over_budget)
+            number: self._steady(number, wait, heard[worker] + wait.seconds)
             for worker, each in progress.items()
             for number, wait in each.waits.items()
         }
@@ -119,6 +123,16 @@ class OpenChunks:
                 view = view if drawn == view else drawn
             self._views[number] = view
         return ChunkViews(len(chunks), self._views, chunks.share(), chunks.ended)
+
+    def _steady(self, number: int, wait: ChunkWait, due: float) -> tuple[str, float, bool]:
+        """Return the value of `_waits` for a chunk, with the end of its last report unless the new one really differs.
+
+        The messages of a worker take different times, and a shown time of day must not change with them.
+        """
+        known = self._waits.get(number)
+        if known is not None and known[0] == wait.host and abs(known[1] - due) < _SAME_END_SECONDS:
+            due = known[1]
+        return wait.host, due, wait.over_budget
 
     def _draw(self, chunk: Chunk, active: float, in_flight: int, state: ChunkState, wait: Wait | None) -> ChunkView:
         """Return the view of an open chunk."""
@@ -173,9 +187,10 @@ class OpenChunks:
                 return Wait(WaitCause.RETRY_BUDGET)
             if wait[0] in paused_hosts:
                 return Wait(WaitCause.HOST_PAUSED, host)
-            if math.isinf(due):
-                return Wait(WaitCause.HOST, host)
-            seconds = max(math.ceil(due - now), 0)
+            if due <= now or math.isinf(due):
+                # What is due waits for its turn, for no known time. A countdown that stays at 0 would look stuck.
+                return Wait(WaitCause.HOST if host else WaitCause.RETRY, host)
+            seconds = math.ceil(due - now)
             until = round(due + self._wall)
             return Wait(WaitCause.HOST if host else WaitCause.RETRY, host, seconds, until)
         return Wait(WaitCause.DATABASE if throttled else WaitCause.QUEUED)

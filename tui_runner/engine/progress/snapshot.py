@@ -18,7 +18,7 @@ from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import HOSTS_PAUSED, RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.jobs.hosts import HostLimits
-from tui_runner.text.numbers import duration
+from tui_runner.text.numbers import duration, time_left
 from tui_runner.text.safe_text import safe_text
 
 KEPT_EVENTS = 200
@@ -70,6 +70,7 @@ class HostView:
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
             test.
         limits: limits of requests to the host.
+        backs_off: True if the wait after a refusal is longer than the host asks for, because it has refused before.
     """
 
     host: str
@@ -87,6 +88,7 @@ class HostView:
     failing: bool = False
     down: bool = False
     limits: HostLimits = field(default_factory=HostLimits)
+    backs_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """An event for the user: a command, a lost worker, a failed chunk. Pass `text` through `safe_text` to show it."""
+    """An event for the user: a command, a lost worker, a failed chunk. Pass `text` through `safe_text` to show it.
+
+    `passes` is True if `text` does not hold after the end of the run, for example that a host refuses requests.
+    """
 
     at: float
     level: str
     text: str
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,7 @@ class Snapshot:
             the user cannot resume it earlier.
         reason: reason for the state in a few words; may be empty.
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
+        outage_error: the most frequent error of this outage, which is also in `reason`; empty if unknown.
         trial_seconds: seconds until an item is tried during an outage; None if no item will be tried.
         drain_seconds: seconds that items in flight still have to finish; None while the run is not draining.
         grace: seconds that items in flight have to finish when the run is stopped.
@@ -168,6 +175,7 @@ class Snapshot:
             gives a time of day.
         at: seconds since the run was started in this process.
         elapsed: active seconds in this process, without pauses.
+        held_seconds: the part of `elapsed` in which nothing was executed because all items waited for hosts.
         paused: seconds in this process during which the run was paused.
         pauses: the seconds of `paused` by cause, the longest first. The cause is `by you`, or a word for the guard or
             outage.
@@ -199,6 +207,8 @@ class Snapshot:
             `metrics.RATE_SECONDS`; 0 while the run is paused.
         rows_per_second: result rows per active second of the last `metrics.RATE_SECONDS`; 0 while the run is paused.
         eta_seconds: estimated time left as (low, high) in seconds; None while no estimate is possible.
+        has_slow_item: True if an item is unusually long in flight and may outlast the estimate. The estimate is then
+            that of the other items. If no others are left, there is none.
         p50: median duration of an attempt in seconds, successful or not; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
         latency_window: active seconds that `p50` and `p95` cover; None for all attempts in this process.
@@ -211,6 +221,9 @@ class Snapshot:
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
         delayed: number of items that wait for their next attempt.
+        next_attempt: seconds until the first of them is due, 0 if it is due now; None if none waits.
+        awaits_attempts: True if at least half of the items left wait for their next attempts. Such a run has no
+            estimate, because back-off and retry budget decide how long it takes.
         retries_over_budget: number of retries that are overdue because the retry budget holds them back.
         stalled_seconds: active seconds since the last item ended, but at most the age of the oldest item in flight;
             None unless they are unusually many.
@@ -238,6 +251,7 @@ class Snapshot:
     held: bool = False
     reason: str = ""
     in_outage: bool = False
+    outage_error: str = ""
     trial_seconds: float | None = None
     drain_seconds: float | None = None
     grace: float = 0.0
@@ -246,6 +260,7 @@ class Snapshot:
     began_at: float = 0.0
     at: float = 0.0
     elapsed: float = 0.0
+    held_seconds: float = 0.0
     paused: float = 0.0
     pauses: tuple[tuple[str, float], ...] = ()
     active_before: float = 0.0
@@ -274,6 +289,7 @@ class Snapshot:
     items_per_second: float = 0.0
     rows_per_second: float = 0.0
     eta_seconds: tuple[float, float] | None = None
+    has_slow_item: bool = False
     p50: float | None = None
     p95: float | None = None
     latency_window: float | None = None
@@ -285,6 +301,8 @@ class Snapshot:
     buffered_bytes: int = 0
     throttled: bool = False
     delayed: int = 0
+    next_attempt: float | None = None
+    awaits_attempts: bool = False
     retries_over_budget: int = 0
     stalled_seconds: float | None = None
     chunks: ChunkViews = field(default_factory=lambda: ChunkViews.of(()))
@@ -315,6 +333,20 @@ class Snapshot:
             f"{self.retries:,} retries\n"
             f"  rows   {self.rows:,} in {where}, {duration(self.active_seconds)} at work"
         )
+
+    @property
+    def eta(self) -> str:
+        """The estimated time left as text, or the reason why there is none.
+
+        One of `ETA 00:10:00–00:12:30`, `ETA ≥ 00:00:14` with a slow item, `ETA after retries` and `ETA after slow
+        items`; empty before there is an estimate.
+        """
+        if self.eta_seconds is not None:
+            low, high = self.eta_seconds
+            return f"ETA ≥ {duration(low)}" if self.has_slow_item else f"ETA {time_left(low, high)}"
+        if self.awaits_attempts:
+            return "ETA after retries"
+        return "ETA after slow items" if self.has_slow_item else ""
 
     @property
     def active_seconds(self) -> float:

@@ -17,6 +17,7 @@ from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
 from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
+from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.open_chunks import OpenChunks
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
@@ -57,6 +58,9 @@ _STALL_SECONDS = 10.0
 _LATENCY_SECONDS = 60.0
 """Active seconds over which percentiles of latency are computed. Percentiles of the whole run would hardly change after
 hours."""
+_UNSEEN_SECONDS = 1.5
+"""Most active seconds of a wait for hosts before a snapshot shows it: a second in which the chunks still count as
+running (`open_chunks._IDLE_SECONDS`), and the time until the next snapshot."""
 _STALL_FACTOR = 5.0
 """A run counts as stalled if no item has ended for longer than this factor times the 95th percentile of latency. A
 factor of 1 would be too small, because one item in twenty takes longer than that percentile."""
@@ -194,6 +198,8 @@ class SnapshotBuilder:
         """Seconds of pauses by cause."""
         self._paused_by = "by you"
         """Cause of the newest pause."""
+        self._held_seconds = self._held_until = 0.0
+        """Active seconds in which all items waited for hosts, and the active time of the last of them."""
         self._drains_since: float | None = None
         """Time at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
@@ -216,8 +222,8 @@ class SnapshotBuilder:
             case FrontierGrown(items):
                 self._known = items
                 self._new.add(self._scheduler.active(now), items)
-            case Tell(level, text):
-                self.tell(now, level, text)
+            case Tell(level, text, passes):
+                self.tell(now, level, text, passes=passes)
             case Ready(worker, pid, host):
                 if host:
                     self._machines[worker] = host
@@ -244,9 +250,9 @@ class SnapshotBuilder:
                 # they see it. Until then a run may wait for free disk space, or write its last rows.
                 self.snapshot(now, committed=False)
 
-    def tell(self, now: float, level: str, text: str) -> None:
+    def tell(self, now: float, level: str, text: str, *, passes: bool = False) -> None:
         """Add an event with the time `now` of the runner's clock."""
-        self._events.append(RunEvent(now - self.began, level, self._redact(text)))
+        self._events.append(RunEvent(now - self.began, level, self._redact(text), passes))
 
     def progress(self, progress: Progress, now: float) -> None:
         """Record a worker's progress."""
@@ -381,6 +387,10 @@ class SnapshotBuilder:
         # Items that wait for a host cannot end, so a run whose items all wait is not stalled.
         stalled = self._stalled(active, max((item.seconds for item in oldest if not item.held_by), default=0.0))
         left = self._left(total)
+        awaits = self._state is RunState.RUNNING and bool(left) and 2 * self._delayed >= (left or 0)
+        eta, slow = None, False
+        if left is not None and stalled is None and not rests and not awaits:
+            eta, slow = self._eta(active, left, begun, longest)
         recent = self._recent_latencies.at(active)
         # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts are more useful.
         latencies = self._latencies if status.ended or not recent.total else recent
@@ -393,6 +403,7 @@ class SnapshotBuilder:
             held=status.held,
             reason=self._redact(status.reason),
             in_outage=in_outage,
+            outage_error=self._redact(scheduler.outage_error) if in_outage else "",
             trying=in_outage and begun > 0 and scheduler.is_probing,
             trial_seconds=scheduler.seconds_until_trial(now),
             drain_seconds=self._drain_seconds(state, now),
@@ -402,6 +413,7 @@ class SnapshotBuilder:
             began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
+            held_seconds=self._held_seconds,
             paused=scheduler.elapsed(now) - active,
             pauses=self._pauses_until(now),
             active_before=identity.active_before,
@@ -428,9 +440,8 @@ class SnapshotBuilder:
             rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=None
-            if left is None or stalled is not None or rests
-            else self._eta(active, left, begun, longest),
+            eta_seconds=eta,
+            has_slow_item=slow,
             p50=latencies.percentile(0.5),
             p95=latencies.percentile(0.95),
             latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
@@ -444,6 +455,8 @@ class SnapshotBuilder:
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
             delayed=self._delayed,
+            next_attempt=self._next_attempt(now),
+            awaits_attempts=awaits,
             retries_over_budget=sum(progress.over_budget for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,
@@ -466,7 +479,16 @@ class SnapshotBuilder:
             log_lines=self._log_lines,
             log_file=identity.log_file,
         )
+        self._measure_host_wait(active)
         return self.last
+
+    def _measure_host_wait(self, active: float) -> None:
+        """Add the time since the last snapshot to `_held_seconds` if all items wait for hosts."""
+        if host_wait(self.last) is not None:
+            # Chunks count as running for a second after their last item, so the wait has begun before it is visible.
+            since = max(self._held_until, self._last_end, active - _UNSEEN_SECONDS)
+            self._held_seconds += max(active - since, 0.0)
+            self._held_until = active
 
     def _pauses_until(self, now: float) -> tuple[tuple[str, float], ...]:
         """Return the seconds of pauses by cause, the longest first.
@@ -505,6 +527,7 @@ class SnapshotBuilder:
             waiting=row.waiting,
             delay=row.delay,
             cooldown_until=row.cooldown_until - self.began if row.cooldown_until > now else None,
+            backs_off=row.cooldown_until > now and row.backs_off,
             p50=row.latencies.percentile(0.5),
             p95=row.latencies.percentile(0.95),
             statuses=tuple(row.statuses.most_common(_STATUSES)),
@@ -551,6 +574,15 @@ class SnapshotBuilder:
     def _delayed(self) -> int:
         return sum(progress.delayed for progress in self._progress.values())
 
+    def _next_attempt(self, now: float) -> float | None:
+        """Return the seconds until the first item that waits for its next attempt is due; None if none waits."""
+        due = [
+            self._heard[worker] + progress.next_attempt
+            for worker, progress in self._progress.items()
+            if progress.next_attempt is not None
+        ]
+        return max(min(due) - now, 0.0) if due else None
+
     @property
     def _in_flight(self) -> int:
         return sum(progress.in_flight_now for progress in self._progress.values())
@@ -575,18 +607,17 @@ class SnapshotBuilder:
         progress = self._progress.get(worker)
         return progress.rss if progress else 0
 
-    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
-        """Return the estimated time left; None while it cannot be known.
+    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[tuple[float, float] | None, bool]:
+        """Return the estimated time left, and True if one unusually long item may outlast it.
 
-        That is while the run is paused, while at least half of the items left wait for their next attempts, or if one
-        unusually long item may outlast the estimate.
+        The time is None while the run is paused, before there is an estimate, and while such an item and others in
+        flight are all that is left.
         """
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
-        # The time of these items depends on back-off and retry budget, not on the rate of the other items.
-        if estimate is None or 2 * self._delayed >= left > 0:
-            return None
-        overdue = longest > (self._latencies.percentile(0.95) or 0.0)
-        return None if overdue and longest >= estimate[0] else estimate
+        if estimate is None:
+            return None, False
+        slow = longest > (self._latencies.percentile(0.95) or 0.0) and longest >= estimate[0]
+        return None if slow and left <= in_flight else estimate, slow
 
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Return the seconds without an ended item if they are unusually many, otherwise None.

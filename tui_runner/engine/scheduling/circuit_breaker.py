@@ -46,6 +46,7 @@ from enum import StrEnum
 
 from tui_runner.engine.protocol import Trials
 from tui_runner.engine.states import check_transition
+from tui_runner.text.paths import cut_text
 
 _GROUND = 50
 """Results that are needed before the share of failures is checked. With fewer, some bad items at the start of an input
@@ -111,11 +112,13 @@ class Outage:
 
     Attributes:
         text: text for the user: the share of failures among the latest results, and the most frequent error.
+        error: that error; empty if none is known.
         is_transient: True if at least half of the failures are transient, so that waiting may help.
         lost: positions of the items whose last attempt has just failed with a transient error, by chunk.
     """
 
     text: str
+    error: str
     is_transient: bool
     lost: Mapping[int, Collection[int]] = field(default_factory=dict)
 
@@ -202,7 +205,7 @@ class CircuitBreaker:
             return None
         if self._is_of_one_host:
             return None
-        outage = Outage(self._text(), self._sum.transient >= self._sum.permanent, self._lost_items())
+        outage = Outage(*self._text(), self._sum.transient >= self._sum.permanent, self._lost_items())
         self._forget()
         self._become(BreakerState.OPEN if outage.is_transient else BreakerState.LATCHED)
         self._next_trial = now + self._interval
@@ -306,13 +309,15 @@ class CircuitBreaker:
                 found.setdefault(number, set()).update(positions)
         return found
 
-    def _text(self) -> str:
+    def _text(self) -> tuple[str, str]:
+        """Return a text about the latest results, and the most frequent error in it."""
         kinds: Counter[_Kind] = Counter()
         for _, errors, _ in self._recent:
             kinds.update(errors)
         text = f"{self._sum.failed} of the last {self._sum.total} attempts failed"
-        if kinds:
-            most = max(kinds, key=lambda each: kinds[each])
-            kind, message = most[0], self._examples.get(most, most[1])
-            text += f" ({kind}: {message[:_MESSAGE_LENGTH]})" if message else f" ({kind})"
-        return text
+        if not kinds:
+            return text, ""
+        most = max(kinds, key=lambda each: kinds[each])
+        kind, message = most[0], self._examples.get(most, most[1])
+        error = f"{kind}: {cut_text(message, _MESSAGE_LENGTH)}" if message else kind
+        return f"{text} ({error})", error

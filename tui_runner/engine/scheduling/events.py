@@ -491,10 +491,14 @@ class RecordState:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """A request to log `text` for the user; `level` is a logging level such as WARNING."""
+    """A request to log `text` for the user; `level` is a logging level such as WARNING.
+
+    `passes` is True for a text that does not hold after the end of the run, such as one about a host.
+    """
 
     level: str
     text: str
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ NO_ANSWER = "no answer"
 """Text for requests without a response, in place of an HTTP status."""
 _LONG_SECONDS = 30.0
 """Shortest cooldown, in seconds, that is logged. During such a cooldown the run may seem to be stuck."""
+_LONGER_SECONDS = 0.5
+"""Least seconds by which a cooldown is longer than the host asks for, if it is called back-off. Both reach the board in
+messages, which take different times."""
 _MOST_LOGGED = 20
 """Most lines about hosts that are logged; the last one says that there are more. Lines about hundreds of hosts would
 push out all other events."""
@@ -88,6 +91,7 @@ class HostRow:
         delay: seconds between two requests.
         asked_delay: seconds between two requests that the host demands (`Crawl-delay`).
         cooldown_until: time at which the cooldown after a refusal ends, in monotonic seconds.
+        named_until: latest time until which the host has asked to wait, in monotonic seconds.
         paused: True if the user has paused the host.
         failing: True if the host failed so often that it gets only single requests, as tests.
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
@@ -105,6 +109,7 @@ class HostRow:
     delay: float = 0.0
     asked_delay: float = 0.0
     cooldown_until: float = -math.inf
+    named_until: float = -math.inf
     paused: bool = False
     failing: bool = False
     down: bool = False
@@ -119,6 +124,11 @@ class HostRow:
     def waiting(self) -> int:
         """The number of requests and items that wait for the host, over all workers."""
         return sum(share.waiting for share in self.shares.values())
+
+    @property
+    def backs_off(self) -> bool:
+        """True if the cooldown is longer than the host asks for, because it has refused requests before."""
+        return self.cooldown_until >= self.named_until + _LONGER_SECONDS
 
     def add(self, report: HostReport) -> None:
         """Add the counters of a worker's report."""
@@ -160,15 +170,26 @@ class HostBoard:
         """True if workers have reported more than one host."""
         return len(self.rows) > 1
 
-    def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
-        """Record that a host refuses requests for `seconds`.
+    def refused(self, host: str, seconds: float, others: Iterable[int], now: float, *, named: float = 0.0) -> Orders:
+        """Record that a host gets no requests for `seconds`, because it has refused one.
 
         Return the orders that make the workers `others` wait for this time.
+
+        Args:
+            host: name of the host.
+            seconds: seconds of the cooldown.
+            others: numbers of the workers that have not sent the request.
+            now: the current time.
+            named: seconds that the host named; 0 if it named none.
         """
         row = self._row(host)
-        if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
-            self._tell(f"{host} refuses requests: the next one is sent in {seconds:.0f} s")
+        is_new = row.cooldown_until <= now
         row.cooldown_until = max(row.cooldown_until, now + seconds)
+        row.named_until = max(row.named_until, now + named)
+        if seconds >= _LONG_SECONDS and is_new:
+            asked = f"it asks for {named:.0f} s" if named else "it names no time"
+            why = f" ({asked}; the rest is back-off, which doubles with each refusal)" if row.backs_off else ""
+            self._tell(f"{host} refuses requests: the next one is sent in {seconds:.0f} s{why}")
         self.version += 1
         return [(worker, HoldHost(host, seconds)) for worker in others]
 
@@ -186,6 +207,7 @@ class HostBoard:
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
             if each.cooldown:
                 row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
+                row.named_until = max(row.named_until, now + each.named)
             share = row.shares.setdefault(report.worker, _Share())
             share.open, share.waiting = each.open, each.waiting
             if each.serial == share.serial:

@@ -137,6 +137,8 @@ class Scheduler:
         self._awaits_trial = False
         """True while the result of the last trial in an outage is unknown."""
         self._outage = ""
+        self.outage_error = ""
+        """The most frequent error of the last outage; empty if there was none or its error is unknown."""
         """Description of the present outage, for the reason of its pause."""
         self._lost = 0
         """Number of items whose last attempt failed in the present outage, and that run again after it."""
@@ -290,9 +292,9 @@ class Scheduler:
             case protocol.Progress():
                 self._chunks.start_clocks(event)
                 self._orders.record_progress(event)
-            case protocol.HostRefused(worker, host, seconds):
+            case protocol.HostRefused(worker, host, seconds, named):
                 others = [each.number for each in self.workers if each.number != worker and not each.killed]
-                self._order(self.hosts.refused(host, seconds, others, now))
+                self._order(self.hosts.refused(host, seconds, others, now, named=named))
                 self._tell_of_hosts()
             case protocol.HostsReport(worker):
                 if self.workers.get(worker) is not None:
@@ -412,7 +414,7 @@ class Scheduler:
 
     def _tell_of_hosts(self) -> None:
         for text in self.hosts.take_news():
-            self._step.tell("WARNING", text)
+            self._step.tell("WARNING", text, passes=True)
 
     def _order(self, orders: Orders) -> None:
         for number, order in orders:
@@ -517,6 +519,7 @@ class Scheduler:
             now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
             now = later = "resume it to continue anyway"
+        self.outage_error = outage.error
         self._outage, self._lost, self._awaits_trial = f"{outage.text}: {later}", 0, False
         self._pause(Pause(PauseCause.OUTAGE, self._outage, resumes_by_itself=outage.is_transient))
         if outage.is_transient:

@@ -74,6 +74,6 @@ class Step:
         """Append an action."""
         self.actions.append(action)
 
-    def tell(self, level: str, text: str) -> None:
-        """Append an action that logs `text` for the user; `level` is a logging level such as WARNING."""
-        self.actions.append(Tell(level, text))
+    def tell(self, level: str, text: str, *, passes: bool = False) -> None:
+        """Append an action that logs a text for the user; see `Tell`."""
+        self.actions.append(Tell(level, text, passes))

@@ -12,6 +12,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.protocol import (
@@ -108,7 +109,8 @@ class Reporter:
         self._host_items: dict[str, int] = {}
         self._reported_at = 0.0
         self._waits: dict[int, ChunkWait] = {}
-        self._waits_due = 0.0
+        self._waits_from = -math.inf
+        """Time of the last search for the reasons why chunks wait, by the monotonic clock."""
         self._ending = threading.Event()
         """Set by `finish`; ends the thread after everything was sent."""
         # daemon: a worker that must end at once does not wait for this thread
@@ -200,8 +202,8 @@ class Reporter:
         if idle and self._idle and since < _HEARTBEAT:
             return
         self._idle, self._reported_at = idle, now
-        if idle or now >= self._waits_due:
-            self._waits, self._waits_due = self._queue.waits(), now + _WAITS_SECONDS
+        if idle or now >= self._waits_from + _WAITS_SECONDS:
+            self._waits, self._waits_from = self._queue.waits(), now
         latencies, self._latencies = self._latencies, Counter()
         self._send(
             Progress(
@@ -216,11 +218,17 @@ class Reporter:
                 self._queue.has_waiting,
                 resident_bytes(),
                 Counter(chunk.number for chunk, _, slot in running if slot.held_by),
-                self._waits,
+                self._waits_at(now),
                 self._queue.over_budget(),
                 self._queue.delayed,
+                self._queue.next_attempt(),
             )
         )
+
+    def _waits_at(self, now: float) -> dict[int, ChunkWait]:
+        """Return the reasons why chunks wait, with the seconds left at `now`: the last search may be older."""
+        passed = now - self._waits_from
+        return {number: replace(wait, seconds=max(wait.seconds - passed, 0.0)) for number, wait in self._waits.items()}
 
     def _report_hosts(self) -> None:
         """Send the state of hosts that has changed since the last report."""
@@ -290,6 +298,7 @@ def _host_report(state: HostState, items: int) -> HostReport:
         serial=state.serial,
         delay=state.delay,
         cooldown=state.cooldown,
+        named=state.named,
         due=state.due,
         asked_delay=state.asked_delay,
         paused=state.paused,

@@ -768,6 +768,13 @@ class WorkQueue:
         with self._changed:
             return [slot.block for slot in self._busy]
 
+    def next_attempt(self) -> float | None:
+        """Return the seconds until the first item that waits for its next attempt is due; None if none waits."""
+        if not self._delayed:
+            return None
+        with self._changed:  # `cancel` may have removed the last one meanwhile
+            return max(self._delayed[0].due - self._clock(), 0.0) if self._delayed else None
+
     @property
     def delayed(self) -> int:
         """The number of items that wait for their next attempt."""

@@ -121,6 +121,7 @@ class Host:
         slots: requests that this worker may have open; None for no limit.
         open: requests that are open.
         cooldown_until: time at which the cooldown after a refusal ends.
+        named_until: latest time until which the host has asked to wait.
         paused: True if the user has paused the host.
         down: True if the items of the host fail without a request.
         counts: counts since the last report.
@@ -154,6 +155,7 @@ class Host:
         "down",
         "last_status",
         "limits",
+        "named_until",
         "news",
         "open",
         "paused",
@@ -166,7 +168,7 @@ class Host:
         self.open = 0
         self.paused = False
         self.down = False
-        self.cooldown_until = -math.inf
+        self.cooldown_until = self.named_until = -math.inf
         self.counts = HostCounts()
         self.news = True
         self.last_status: int | None = None
@@ -319,6 +321,7 @@ class Host:
     def refuse(self, now: float, retry_after: float | None, sent: float, *, may_open: bool = True) -> None:
         """Record that a request was refused; `sent` is the time at which it was sent."""
         self.news = True
+        self.named_until = max(self.named_until, now + (retry_after or 0.0))
         if sent < self._refused_at + (0.0 if self._has_named_time else ROUND_SECONDS):
             if retry_after is not None:
                 self.cooldown_until = max(self.cooldown_until, now + retry_after)

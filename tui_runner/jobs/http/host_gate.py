@@ -62,6 +62,8 @@ class HostState:
         serial: serial number of the last grant of slots from the runner.
         delay: seconds between two requests.
         cooldown: seconds until the host's refusal ends; 0 without a refusal.
+        named: seconds until the time that the host named in its refusals; 0 if it named none. The rest of `cooldown` is
+            back-off of our own.
         paused: True if the user has paused it.
         failing: True if it failed so often that only occasional requests are sent.
         down: True if its items fail without a request.
@@ -77,6 +79,7 @@ class HostState:
     serial: int
     delay: float
     cooldown: float
+    named: float
     paused: bool
     failing: bool
     down: bool
@@ -92,12 +95,13 @@ class Listener:
     Attributes:
         on_change: called with a host to which requests may have become possible.
         on_news: called when the states of hosts should be reported soon.
-        on_refusal: called with a host that has refused a request, and the seconds of its cooldown.
+        on_refusal: called with a host that has refused a request, the seconds of its cooldown, and the seconds that the
+            host named.
     """
 
     on_change: Callable[[str], None]
     on_news: Callable[[], None]
-    on_refusal: Callable[[str, float], None] = lambda host, seconds: None
+    on_refusal: Callable[[str, float, float], None] = lambda host, seconds, named: None
 
 
 class _Line:
@@ -251,7 +255,7 @@ class HostGate:
             asked.refuse(now, retry_after, sent, may_open=self.has_several)
             cooldown = asked.cooldown_until - now if asked.cooldown_until > before else 0.0
         if cooldown > 0:
-            self._refused(host, cooldown)
+            self._refused(host, cooldown, asked.named_until - now)
 
     def cooldown(self, host: str) -> float:
         """Return the seconds until the cooldown of a host ends; 0 if it has none."""
@@ -355,9 +359,9 @@ class HostGate:
         for listener in self._listeners:
             listener.on_change(host)
 
-    def _refused(self, host: str, seconds: float) -> None:
+    def _refused(self, host: str, seconds: float, named: float) -> None:
         for listener in self._listeners:
-            listener.on_refusal(host, seconds)
+            listener.on_refusal(host, seconds, max(named, 0.0))
 
     def _news(self) -> None:
         for listener in self._listeners:
@@ -491,7 +495,7 @@ class HostGate:
             went_down = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if went_down else [self._next(line)]
         if cooldown > 0:
-            self._refused(host, cooldown)
+            self._refused(host, cooldown, line.host.named_until - now)
         if self._shared and line.host.slots is not None:
             self._news()
         return all([_woken(wake) for wake in wakes])
@@ -547,6 +551,7 @@ def _state(name: str, line: _Line, serial: int, now: float) -> HostState:
         serial=serial,
         delay=host.delay(now),
         cooldown=max(0.0, host.cooldown_until - now),
+        named=max(0.0, host.named_until - now),
         paused=host.paused,
         failing=host.failing,
         down=host.down,

@@ -2,7 +2,8 @@ r"""Converts the values of a result to text for users, and to JSON.
 
 Numbers keep every digit. Dates and times are ISO 8601 in UTC. Bytes are written as DuckDB writes them (`\xFF`). Nested
 values are written as JSON; values of type JSON in them become parts of it. Every JSON text is valid: NaN and
-infinities, which do not exist in JSON, become null.
+infinities, which do not exist in JSON, become null. In texts for users, they become strings, because null would be
+NULL.
 
 Nested values are converted as Arrow arrays. As Python values they would lose type information, and some have no Python
 value: an infinite date, a timestamp in nanoseconds.
@@ -54,39 +55,50 @@ def text_cells(kind: pa.DataType) -> Cells:
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return lambda array: array.to_pylist()
     if types.is_nested(kind):
-        made = json_cells(kind)
+        made = json_cells(kind, spells_nan=True)
         return lambda array: [
             text if valid else None for text, valid in zip(made(array), array.is_valid().to_pylist(), strict=True)
         ]
     return lambda array: [None if value is None else _plain(value) for value in array.to_pylist()]
 
 
-def field_cells(field: pa.Field) -> JsonCells:
+def field_cells(field: pa.Field, *, spells_nan: bool = False) -> JsonCells:
     """Return a function that converts arrays of a field to JSON texts. Values of type JSON are not quoted."""
-    return json_cells(field.type, is_json=holds_json(field))
+    return json_cells(field.type, is_json=holds_json(field), spells_nan=spells_nan)
 
 
-def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
+def json_cells(kind: pa.DataType, *, is_json: bool = False, spells_nan: bool = False) -> JsonCells:
     """Return a function that converts arrays of type `kind` to JSON texts.
 
-    With `is_json`, strings are already JSON.
+    Args:
+        kind: the type.
+        is_json: True if strings are already JSON.
+        spells_nan: True to write NaN and infinities as strings, False to write them as null.
     """
     types = pa.types
     if types.is_dictionary(kind):
-        decoded = json_cells(kind.value_type, is_json=is_json)
+        decoded = json_cells(kind.value_type, is_json=is_json, spells_nan=spells_nan)
         return lambda array: decoded(array.dictionary_decode())
     if types.is_float16(kind) or types.is_float32(kind):
-        return lambda array: [_finite(text) for text in array.cast(pa.string()).to_pylist()]
+        return lambda array: [
+            text if text is not None and math.isfinite(float(text)) else _not_finite(text, spells_nan)
+            for text in array.cast(pa.string()).to_pylist()
+        ]
+    if types.is_float64(kind):
+        return lambda array: [
+            repr(value) if value is not None and math.isfinite(value) else _not_finite(value, spells_nan)
+            for value in array.to_pylist()
+        ]
     if _is_moment(kind):
         return lambda array: [
             "null" if text is None else json_string(text.replace(" ", "T")) for text in moment_texts(array)
         ]
     if types.is_struct(kind):
-        return _structs(kind)
+        return _structs(kind, spells_nan)
     if types.is_map(kind):
-        return _maps(kind)
+        return _maps(kind, spells_nan)
     if types.is_nested(kind) and not types.is_union(kind):
-        return _lists(kind)
+        return _lists(kind, spells_nan)
     if is_json:
         return lambda array: ["null" if text is None else _embedded(text) for text in array.to_pylist()]
     return lambda array: [_json_scalar(value) for value in array.to_pylist()]
@@ -101,10 +113,10 @@ def _is_moment(kind: pa.DataType) -> bool:
     return pa.types.is_temporal(kind) and not pa.types.is_interval(kind) and not pa.types.is_duration(kind)
 
 
-def _structs(kind: pa.StructType) -> JsonCells:
+def _structs(kind: pa.StructType, spells_nan: bool) -> JsonCells:
     """Return a function that converts structs to JSON objects."""
     names = [json_string(field.name) for field in kind]
-    makers = [field_cells(field) for field in kind]
+    makers = [field_cells(field, spells_nan=spells_nan) for field in kind]
 
     def cells(array: pa.StructArray) -> list[str]:
         columns = [maker(column) for maker, column in zip(makers, array.flatten(), strict=True)]
@@ -117,16 +129,16 @@ def _structs(kind: pa.StructType) -> JsonCells:
     return cells
 
 
-def _lists(kind: pa.DataType) -> JsonCells:
-    made = field_cells(kind.value_field)
+def _lists(kind: pa.DataType, spells_nan: bool) -> JsonCells:
+    made = field_cells(kind.value_field, spells_nan=spells_nan)
     return lambda array: [
         "null" if part is None else "[" + ", ".join(part) + "]" for part in _parts(array, made(array.flatten()))
     ]
 
 
-def _maps(kind: pa.MapType) -> JsonCells:
+def _maps(kind: pa.MapType, spells_nan: bool) -> JsonCells:
     """Return a function that converts maps to JSON objects."""
-    keys, values = text_cells(kind.key_type), field_cells(kind.item_field)
+    keys, values = text_cells(kind.key_type), field_cells(kind.item_field, spells_nan=spells_nan)
 
     def cells(array: pa.MapArray) -> list[str]:
         ends = array.offsets.to_pylist()
@@ -164,8 +176,6 @@ def _json_scalar(value: object) -> str:
             return "true" if value else "false"
         case int():
             return str(value)
-        case float():
-            return repr(value) if math.isfinite(value) else "null"
         case Decimal():
             return format(value, "f") if value.is_finite() else "null"
     return json_string(_plain(value))
@@ -188,8 +198,9 @@ def _bytes(value: bytes) -> str:
     return value.decode("latin-1").translate(_SHOWN_BYTES)
 
 
-def _finite(text: str | None) -> str:
-    return "null" if text is None or not math.isfinite(float(text)) else text
+def _not_finite(value: float | str | None, spells_nan: bool) -> str:
+    """Return NULL, NaN or an infinity as JSON."""
+    return "null" if value is None or not spells_nan else f'"{value}"'
 
 
 def _embedded(text: str) -> str:
@@ -217,6 +228,13 @@ _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Units per second."""
 
 
+_INFINITE_NANOSECONDS = {
+    "2262-04-11 23:47:16.854775807": "infinity",
+    "1677-09-21 00:12:43.145224193": "-infinity",
+}
+"""DuckDB's names of the infinite timestamps in nanoseconds. Arrow writes them as the largest and smallest moments."""
+
+
 def moment_texts(array: pa.Array) -> list[str | None]:
     """Return dates, times and timestamps as texts; None for NULL. With a time zone, they are in UTC and end in `Z`."""
     kind = array.type
@@ -226,6 +244,8 @@ def moment_texts(array: pa.Array) -> list[str | None]:
         zone = "Z"
         array = array.view(pa.timestamp(kind.unit))
     texts = array.cast(pa.string()).to_pylist()
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        texts = [text and _INFINITE_NANOSECONDS.get(text, text) for text in texts]
     return [text and _short(_beyond(text, kind) if text[0] == "<" else text, zone) for text in texts]
 
 

@@ -15,6 +15,7 @@ from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure
 from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
 from tui_runner.text.describe import first_line
 from tui_runner.text.numbers import short_plural
+from tui_runner.text.paths import cut_text
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count. It also stands for an unknown moment."""
@@ -111,17 +112,23 @@ class FailureGroup:
         """A phrase about the errors with which the items of these attempts failed in the end; empty if none failed."""
         if not self.failed_otherwise:
             return ""
-        error = first_line(self.other_error)
-        error = error if len(error) <= _OTHER_ERROR else f"{error[: _OTHER_ERROR - 1]}…"
+        error = cut_text(first_line(self.other_error), _OTHER_ERROR)
         succeeded = f"{short_plural(self.recovered, 'attempt')} later succeeded; " if self.recovered else ""
         if self.failed_otherwise == 1:
             return f"{succeeded}the item{' of the others' if succeeded else ''} failed with: {error}"
         return f"{succeeded}{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
 
 
-def brief(outcome: str) -> str:
-    """Return `outcome` in fewer words, `+6 attempts later succeeded`, with the unit, because other counts are items."""
-    return outcome.replace("attempts that ", "attempts ").replace("attempt that ", "attempt ")
+def shorter_forms(outcome: str) -> tuple[str, str, str, str]:
+    """Return `outcome` and three shorter forms: `+6 attempts later succeeded`, `+6 att. later ok`, `+6 att.`.
+
+    All of them have the unit, because other counts are items.
+    """
+    brief = outcome.replace("attempts that ", "attempts ").replace("attempt that ", "attempt ")
+    terse = brief.replace("no item failed, all later succeeded", "all later ok")
+    for attempts in ("attempts", "attempt"):
+        terse = terse.replace(f"{attempts} later succeeded", "att. later ok")
+    return outcome, brief, terse, terse.removesuffix(" later ok") if terse.startswith("+") else terse
 
 
 @dataclass(frozen=True, slots=True)

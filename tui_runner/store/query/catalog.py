@@ -243,6 +243,10 @@ _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
 """Tables of the ledger that the templates need."""
 
 
+NEWEST_FIRST = " ORDER BY rowid DESC LIMIT 100"
+"""End of the statement for the newest rows of a table: more rows than fit on a screen."""
+
+
 def newest_rows(console: Queryable) -> str | None:
     """Return a statement for the newest rows of a results table; None if no table has rows. Blocks.
 
@@ -258,7 +262,7 @@ def newest_rows(console: Queryable) -> str | None:
         with console.query("SELECT table_name FROM runner.runs ORDER BY run_id DESC LIMIT 20") as result:
             names = [row["table_name"] for row in result.read_all().to_pylist()]
     found = next((name for name in (*names, *results) if name in results and results[name].rows), None)
-    return None if found is None else f"FROM {quote(found)} ORDER BY rowid DESC LIMIT 100"
+    return None if found is None else f"FROM {quote(found)}{NEWEST_FIRST}"
 
 
 def is_active(console: Queryable, run_id: int) -> bool:

@@ -4,64 +4,117 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+
+from rich.cells import cell_len
 
 from tui_runner.tui.query.chart_data import Plot
 from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import column
 
 
-def axis_labels(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
+def axis_labels(plot: Plot, room: int) -> str:
     """Return the line of labels below an x-axis: round values of x, or else two to five values at even distances.
 
-    If x is a text, the labels are those of the first and the last row.
+    If x is a text, the labels are those of the first and the last row. If all rows have the same x, it is the only
+    label.
 
     Args:
         plot: the data of the chart.
         room: cells of the axis.
-        at: returns the value of x at a position on the axis, 0.0 to 1.0; None if x grows linearly.
     """
     first, last = plot.labels[0], plot.labels[-1]
     if plot.xs is None:
-        return column(first, max(room - len(last) - 1, 0)) + " " + last
+        # With one row, one label is enough. A label that is too long leaves room for the other one.
+        last = "" if last == first else column(last, min(cell_len(last), max(room // 2, 1)))
+        return f"{column(first, max(room - cell_len(last) - 1, 1))} {last}".rstrip()
     low, high = min(plot.xs), max(plot.xs)
     if plot.is_time:
-        # The cells of a histogram are those of its bins, which may have no even width.
-        rising = None if at is None else plot.xs
-        return _time_ticks(low, high, room, rising) or _ends(low, high, room)
-    if at is None and (ticks := _round_ticks(plot, low, high, room)):
+        return _time_ticks(low, high, room) or _ends(low, high, room)
+    if low == high:
+        return _position_text(low, low, high)[:room]
+    if ticks := _round_ticks(plot, low, high, room):
         return ticks
+    shares: list[float] = []
     texts: list[str] = []
     for number in (5, 4, 3, 2):
         shares = [part / (number - 1) for part in range(number)]
-        values = [low + (high - low) * share if at is None else at(share) for share in shares]
-        texts = [_position_text(value, high - low, plot) for value in values]
+        texts = [_position_text(low + (high - low) * share, low, high) for share in shares]
         if sum(map(len, texts)) + 3 * number <= room:
             break
-    line = ""
-    for part, text in enumerate(texts):
-        place = round(part * (room - 1) / max(len(texts) - 1, 1))
-        start = min(max(place - (len(text) // 2 if part else 0), len(line) + bool(line)), max(room - len(text), 0))
-        line = line.ljust(start) + text if start >= len(line) else line
-    return line
+    return _centred(texts, shares, room) or texts[0][:room]
+
+
+def bin_labels(plot: Plot, together: int, across: int, room: int) -> str:
+    """Return the line of labels below the columns of a histogram. A label begins below the left edge of its column.
+
+    Labels have even distances. They are at round values if the bins have an even width, and otherwise at every n-th
+    column. Labels of times are at round moments.
+
+    Args:
+        plot: the data of the chart; its x ascend.
+        together: number of bins in a column.
+        across: cells of a column.
+        room: cells from the first column to the end of the line.
+    """
+    starts = (plot.xs or (0.0,))[::together]
+    low, high = starts[0], starts[-1]
+    if plot.is_time:
+        return _time_ticks(low, high, room, starts, across) or _ends(low, high, across * len(starts))
+    texts = [_position_text(start, low, high) for start in starts]
+    for every, first in _tick_columns(starts):
+        places = range(first, len(starts), every)
+        if line := _placed([texts[at] for at in places], [at * across for at in places], room, gap=2):
+            return line
+    return texts[0][:room]
+
+
+def _tick_columns(starts: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """Yield distances between labelled columns, and the index of the first one; the best choice first.
+
+    Args:
+        starts: the lowest value of each column, ascending.
+    """
+    count, low = len(starts), starts[0]
+    width = (starts[-1] - low) / max(count - 1, 1)
+    is_even = all(abs(start - low - place * width) <= width / 100 for place, start in enumerate(starts))
+    if is_even and width > 0 and math.isfinite(width):
+        for every in range(-(-count // (_MOST_TICKS + 1)), count // 2 + 1):
+            step = every * width
+            if not any(math.isclose(step / 10.0 ** math.floor(math.log10(step)), each, rel_tol=1e-4) for each in STEPS):
+                continue
+            # The columns may lie beside the multiples of the step, as 3, 8, 13, … do. Then no label would be round.
+            first = round((math.ceil(low / step - 0.01) * step - low) / width)
+            if math.isclose((low + first * width) / step, round((low + first * width) / step), abs_tol=0.01):
+                yield every, first
+    yield from ((every, 0) for every in range(-(-count // (_MOST_TICKS + 1)), count))
 
 
 def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
     """Return the line of labels at the multiples of a round step from `low` to `high`; empty if two do not fit."""
+    is_whole = all(x == math.floor(x) for x in plot.xs or ())  # for example, nothing is between two chunks
     for number in (5, 4, 3, 2):
-        step = nice_top((high - low) / number)
-        first, last = math.ceil(low / step), math.floor(high / step)
-        if not math.isfinite(high - low) or last - first < 1 or last - first > _MOST_TICKS:
+        least = (high - low) / number
+        if not LEAST_STEP < least < LARGEST_STEP:
+            continue
+        power = 10.0 ** math.floor(math.log10(least))
+        steps = [each * power for each in STEPS if each * power >= least]
+        if is_whole:
+            steps = [max(step, 1.0) for step in steps if step < 1 or step == math.floor(step)]
+        step = steps[0]
+        # Because of rounding errors, the quotients may be slightly beside a whole number that they should equal.
+        first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+        if last - first < 1 or max(abs(first), abs(last)) > 1e9:
             continue
         ticks = [part * step for part in range(first, last + 1)]
-        texts = [_position_text(tick, high - low, plot) for tick in ticks]
-        if line := _placed(texts, [share_of(tick, low, high) for tick in ticks], room):
+        texts = [_position_text(float(f"{tick:.12g}"), low, high) for tick in ticks]
+        if line := _centred(texts, [share_of(tick, low, high) for tick in ticks], room):
             return line
     return ""
 
 
-def _placed(texts: Sequence[str], shares: Sequence[float], room: int, gap: int = 1) -> str:
+def _centred(texts: Sequence[str], shares: Sequence[float], room: int, gap: int = 1) -> str:
     """Return a line of `room` cells with texts in the middle of their places; empty if they do not fit.
 
     Args:
@@ -70,10 +123,18 @@ def _placed(texts: Sequence[str], shares: Sequence[float], room: int, gap: int =
         room: cells of the line.
         gap: fewest cells between two texts.
     """
+    starts = [
+        min(max(round(share * (room - 1)) - len(text) // 2, 0), room - len(text))
+        for text, share in zip(texts, shares, strict=True)
+    ]
+    return _placed(texts, starts, room, gap)
+
+
+def _placed(texts: Sequence[str], starts: Sequence[int], room: int, gap: int) -> str:
+    """Return a line of at most `room` cells with texts that begin at the cells `starts`; empty if they do not fit."""
     line = ""
-    for text, share in zip(texts, shares, strict=True):
-        start = min(max(round(share * (room - 1)) - len(text) // 2, 0), room - len(text))
-        if start < (len(line) + gap if line else 0):
+    for text, start in zip(texts, starts, strict=True):
+        if start < (len(line) + gap if line else 0) or start + len(text) > room:
             return ""
         line = line.ljust(start) + text
     return line
@@ -91,31 +152,34 @@ _MONDAY = 4 * 86_400
 """A Monday, in seconds since the epoch, at which steps of weeks begin. All shorter steps divide it."""
 
 
-def _time_ticks(low: float, high: float, room: int, bins: Sequence[float] | None = None) -> str:
+def _time_ticks(low: float, high: float, room: int, columns: Sequence[float] | None = None, across: int = 1) -> str:
     """Return the line of labels at different round moments from `low` to `high`; empty if two do not fit.
 
     Args:
         low: the first moment, in seconds since the epoch.
         high: the last moment.
         room: cells of the axis.
-        bins: the ascending moments of bins of equal width, for a histogram; None if the time grows linearly.
+        columns: the first moment of each column of a histogram, ascending; None if the time grows linearly.
+        across: cells of such a column.
     """
 
-    def share(moment: float) -> float:
-        return share_of(moment, low, high) if bins is None else (bisect_right(bins, moment) - 1) / len(bins)
+    def line_of(texts: Sequence[str], moments: Sequence[float]) -> str:
+        if columns is None:
+            return _centred(texts, [share_of(moment, low, high) for moment in moments], room, gap=2)
+        return _placed(texts, [(bisect_right(columns, moment) - 1) * across for moment in moments], room, gap=2)
 
     for step in _SECONDS:
         if (high - low) / step <= _MOST_TICKS:
             first, last = math.ceil((low - _MONDAY) / step), math.floor((high - _MONDAY) / step)
             ticks = [_MONDAY + number * step for number in range(first, last + 1)]
             texts = [_moment_text(tick, step, high - low) for tick in ticks]
-            if len(ticks) > 1 and (line := _placed(texts, list(map(share, ticks)), room, gap=2)):
+            if len(ticks) > 1 and (line := line_of(texts, ticks)):
                 return line
     for months in _MONTHS:
         if (high - low) / (months * 28 * 86_400) <= 2 * _MOST_TICKS and (starts := _month_starts(low, high, months)):
             texts = [moment.strftime("%Y" if months >= 12 else "%Y-%m") for moment in starts]
-            shares = [share((moment - _EPOCH).total_seconds()) for moment in starts]
-            if len(starts) > 1 and (line := _placed(texts, shares, room, gap=2)):
+            ticks = [(moment - _EPOCH).total_seconds() for moment in starts]
+            if len(starts) > 1 and (line := line_of(texts, ticks)):
                 return line
     return ""
 
@@ -125,7 +189,7 @@ def _ends(low: float, high: float, room: int) -> str:
     span = high - low
     step = 1e-4 if span < 0.01 else 0.1 if span < 10 else 1 if span < 5 * 86_400 else 86_400
     first, last = (_moment_text(each, step, span) for each in (low, high))
-    return (first != last and _placed([first, last], [0.0, 1.0], room)) or first[:room]
+    return (first != last and _centred([first, last], [0.0, 1.0], room)) or first[:room]
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -159,8 +223,16 @@ _MOST_TICKS = 10
 """Most steps between labels below an axis. With more labels, the axis would be hard to read."""
 
 
-def _position_text(value: float, span: float, plot: Plot) -> str:
-    return _moment_text(value, 1, span) if plot.is_time else number_text(float(f"{value:.4g}"))
+def _position_text(value: float, low: float, high: float) -> str:
+    """Return a value of x, on an axis from `low` to `high`, as text with all digits that tell it from others.
+
+    If all numbers have four digits, they have no separators, because they may be years.
+    """
+    span = high - low
+    if value != math.floor(value) and LEAST_STEP < span < LARGEST_STEP:
+        value = round(value, 3 - math.floor(math.log10(min(span, abs(value)))))
+    text = scale_label(value)
+    return text.replace(",", "") if 1_000 <= low <= high < 10_000 else text
 
 
 def scale_of(least: float, most: float) -> tuple[float, float]:

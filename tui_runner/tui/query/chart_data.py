@@ -15,7 +15,7 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tui_runner.store.export.cells import is_number
+from tui_runner.store.export.cells import is_number, moment_texts
 from tui_runner.text.numbers import ZONE
 from tui_runner.tui.query.cell_viewer import shown_cells
 from tui_runner.tui.widgets.paint import own
@@ -150,14 +150,23 @@ def _is_ordered(values: Sequence[float]) -> bool:
     return all(a < b for a, b in pairwise(values)) or all(a > b for a, b in pairwise(values))
 
 
+_INFINITE = frozenset({"infinity", "-infinity"})
+"""Texts of dates and times that are later or earlier than all others."""
+
+
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
-    """Return `Plot.xs` and `Plot.is_time` for the values of the first column."""
+    """Return `Plot.xs` and `Plot.is_time` for the values of x.
+
+    Infinite values have no position, so all of x is text then.
+    """
     kind = values.type
     is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if values.null_count or not (is_time or is_number(kind)):
         return None, False
     try:
         if is_time:
+            if any(text in _INFINITE for text in moment_texts(values)):
+                return None, False
             moments = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_pylist()
             return tuple(moment / 1e6 for moment in moments), True
         numbers = tuple(float(value) for value in values.to_pylist())

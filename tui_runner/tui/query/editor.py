@@ -63,6 +63,20 @@ class Editor(TextArea):
         self._offer = Offer(0, ())
         self._coloured: tuple[str, list[list[Token]]] = ("", [[]])
         self._mistake: tuple[str, int, int, int] | None = None
+        self._proposed: str | None = None
+        self._was_proposal = False
+        """True if the proposed statement was untouched when a mouse button was pressed."""
+
+    def propose(self, sql: str) -> None:
+        """Replace the text by a statement and select it, so that the first typed character replaces it."""
+        self.load_text(sql)
+        self.select_all()
+        self._proposed = self.text
+
+    @property
+    def has_proposal(self) -> bool:
+        """True if the text is the proposed statement, and still selected: the user has not begun to edit it."""
+        return self.text == self._proposed and len(self.selected_text) == len(self.text)
 
     @property
     def position(self) -> int:
@@ -179,13 +193,50 @@ class Editor(TextArea):
         if offered:
             self._find_offer()
 
+    def action_delete_to_start_of_line(self) -> None:
+        """Delete the selection, or the text from the start of the line to the cursor.
+
+        Textual would stop at the start of a row if the line is wrapped, unlike the shells from which users know this
+        key. At the start of a line, the line end before it is deleted.
+        """
+        row, column = self.selection.end
+        if not self.selection.is_empty or column == 0:
+            self.action_delete_left()
+        else:
+            self._delete_via_keyboard((row, 0), (row, column))
+
+    def action_delete_to_end_of_line(self) -> None:
+        """Delete the selection, or the text from the cursor to the end of the line, however it is wrapped."""
+        row, column = self.selection.end
+        if not self.selection.is_empty:
+            self.action_delete_right()
+        else:
+            self._delete_via_keyboard((row, column), (row, len(self.document.get_line(row))))
+
+    def clear_all(self) -> None:
+        """Delete the whole text. The user can undo this."""
+        self.hide_offer()
+        self.select_all()
+        self._delete_via_keyboard(*self.selection)
+
+    async def _on_mouse_down(self, event: events.MouseDown) -> None:
+        self._was_proposal = self.has_proposal
+        await super()._on_mouse_down(event)
+
     def on_blur(self) -> None:
         """Hide the completion list when the editor loses the focus."""
         self.hide_offer()
 
     def on_click(self) -> None:
-        """Hide the completion list, because the click has moved the cursor."""
+        """Hide the completion list, because the click has moved the cursor.
+
+        The first click into a proposed statement leaves it selected, as in the address field of a browser. Users click
+        before they type, and their text must not end up within the statement.
+        """
         self.hide_offer()
+        if self._was_proposal and self.selection.is_empty:
+            self.select_all()
+            self._proposed = None  # the next click moves the cursor
 
     def _find_offer(self, *, asked: bool = False) -> None:
         if self.selection.start != self.selection.end or len(self.text) > LONG_TEXT:

@@ -18,12 +18,14 @@ from typing import TypeGuard
 
 import pyarrow as pa
 
+from tui_runner.text.numbers import plural
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.query.chart_axis import (
     LARGEST_STEP,
     LEAST_STEP,
     STEPS,
     axis_labels,
+    bin_labels,
     number_text,
     rounded_scale,
     scale_label,
@@ -32,7 +34,7 @@ from tui_runner.tui.query.chart_axis import (
 )
 from tui_runner.tui.query.chart_data import MOST_BARS, MOST_ROWS, ZONE_REMARK, Plot, plot_of
 from tui_runner.tui.widgets.braille import nice_top
-from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted
+from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, column, fitted, spread
 
 _ROLES = ("chart-1", "chart-2", "warn", "done")
 """Roles of the series, each with another colour: as many as `MOST_SERIES`."""
@@ -63,30 +65,45 @@ class ResultChart(PaintedWidget, can_focus=True):
         super().__init__(id=id)
         self._plot: Plot | str = "there is no result"
         self._kind = ChartKind.BARS
+        self._keys = ""
 
-    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool) -> None:
+    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool, keys: str = "") -> None:
         """Draw a result.
 
         Args:
             table: the first rows of the result.
             kind: bars or lines.
             complete: True if the result has no more rows.
+            keys: the keys that lead to another kind of chart and back to the rows, with labels.
         """
         self._plot = plot_of(table, complete=complete)
-        self._kind = kind
+        self._kind, self._keys = kind, keys
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return a line with the names of the series, and the chart below it."""
+        """Return a line with the names of the series and the keys, and the chart below it."""
         if isinstance(self._plot, str):
-            return [((f" Nothing to draw: {self._plot}.", "muted"),)]
+            return [self._first_line(((f" Nothing to draw: {self._plot}.", "muted"),), width)]
         plot, draw = self._plot, line_chart
         if self._kind is ChartKind.BARS:
             if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
                 plot = distribution(plot)
             draw = histogram if _is_histogram(plot) else bars
-        remark = _OWN_SCALES if draw is bars and _differ(plot, _APART) else ""
-        return [fitted(_legend(plot, remark), width), *draw(plot, width, height - 1)]
+        remark = ""
+        if draw is bars and _differ(plot, _APART):
+            remark = _OWN_SCALES
+        elif draw is histogram and (together := _binned(plot, width)[1]) > 1:
+            remark = f"a column is the mean of {together} values"
+        elif draw is line_chart and _differ(plot, _APART_LINES) and not _has_panels(plot, height - 1):
+            remark = _ONE_SCALE
+        return [self._first_line(_legend(plot, remark), width), *draw(plot, width, height - 1)]
+
+    def _first_line(self, left: Line, width: int) -> Line:
+        """Return `left`, with the keys at the right end if there is room for both."""
+        keys: Line = ((f"{self._keys} ", "muted"),)
+        if not self._keys or cells(left) + cells(keys) + BETWEEN > width:
+            return fitted(left, width)
+        return spread(left, keys, width)
 
 
 def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
@@ -100,7 +117,9 @@ def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
         height: number of lines for the chart, with its legend.
     """
     plot = plot_of(table, complete=True)
-    if isinstance(plot, str) or _has_room(plot, height - 1):
+    if isinstance(plot, str):
+        return (ChartKind.BARS,)
+    if _has_room(plot, height - 1):
         return ChartKind.BARS, ChartKind.LINE
     is_binned = _is_histogram(plot) and len(plot.labels) <= MOST_BARS
     if is_binned or (plot.xs is None and len(plot.series) == 1):
@@ -117,6 +136,7 @@ def _has_room(plot: Plot, height: int) -> bool:
 
 
 _OWN_SCALES = "each series has a scale of its own"
+_ONE_SCALE = "one scale for all"
 
 
 def _legend(plot: Plot, remark: str) -> Line:
@@ -212,26 +232,40 @@ _LEAST_PANEL = 5
 
 
 def _is_histogram(plot: Plot) -> bool:
-    """Return True if the rows can be bins: one series without negative values, with ascending numbers or times as x."""
+    """Return True if the rows can be bins: one series without negative values, with numbers or times as x, in order.
+
+    The order may be descending, because statements often have the newest rows first.
+    """
     if plot.xs is None or len(plot.series) != 1 or len(plot.xs) < _LEAST_BINS:
         return False
-    return all(a < b for a, b in pairwise(plot.xs)) and all(_drawn(value) and value >= 0 for value in plot.series[0])
+    if any(a >= b for a, b in pairwise(_ascending(plot).xs or ())):
+        return False
+    return all(_drawn(value) and value >= 0 for value in plot.series[0])
+
+
+def _ascending(plot: Plot) -> Plot:
+    """Return `plot` with its rows in reverse order if the last x is lower than the first one."""
+    if plot.xs is None or plot.xs[0] <= plot.xs[-1]:
+        return plot
+    series = tuple(values[::-1] for values in plot.series)
+    return replace(plot, labels=plot.labels[::-1], series=series, xs=plot.xs[::-1])
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a histogram: a column for each bin, from zero, and the values of x below; no lines below a height of 3.
 
-    If there are more bins than cells, a column shows the sum of several bins. Results often lack bins without values.
-    These bins are added if the other bins have an even width (`with_empty_bins`).
+    If there are more bins than cells, a column shows the mean of several bins. Their sum would be wrong for prices, and
+    would let a last column of fewer bins look low. Results often lack bins without values. These bins are added if the
+    other bins have an even width (`with_empty_bins`).
     """
     if height < 3:
         return []
-    plot = with_empty_bins(plot)
+    plot, each = _binned(plot, width)
     values = [value for value in plot.series[0] if _drawn(value)]
-    scale = len(number_text(max(values, default=0.0))) + 2
-    room, rows = max(width - scale - 1, 1), height - 1
-    each = -(-len(values) // room)
-    heights = [sum(values[start : start + each]) for start in range(0, len(values), each)]
+    scale, rows = _histogram_margin(plot), height - 1
+    room = max(width - scale - 1, 1)
+    parts = [values[start : start + each] for start in range(0, len(values), each)]
+    heights = [sum(part) / len(part) for part in parts]
     across = max(min(room // len(heights), 6), 1)
     top = nice_top(max(heights, default=0.0))
     lines: list[Line] = []
@@ -239,11 +273,19 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
         label = number_text(top) if row == rows - 1 else "0" if row == 0 else ""
         text = "".join(_column(value / top * rows - row, value > 0 and row == 0) * across for value in heights)
         lines.append(((label.rjust(scale - 1) + " ", "muted"), ("│", "faint"), (text, _ROLES[0])))
-    room = across * len(heights)
-    xs = plot.xs or (0.0,)
-    below = axis_labels(plot, room, lambda share: xs[min(int(share * len(xs)), len(xs) - 1)])
-    lines.append(((" " * (scale + 1) + below, "muted"),))
+    lines.append(((" " * (scale + 1) + bin_labels(plot, each, across, room), "muted"),))
     return [fitted(line, width) for line in lines]
+
+
+def _binned(plot: Plot, width: int) -> tuple[Plot, int]:
+    """Return the bins of a histogram in ascending order, and the number of bins in each of its columns."""
+    bins = with_empty_bins(_ascending(plot))
+    return bins, -(-len(bins.labels if bins.xs is None else bins.xs) // max(width - _histogram_margin(bins) - 1, 1))
+
+
+def _histogram_margin(plot: Plot) -> int:
+    """Return the cells at the left of a histogram, for the labels of its scale."""
+    return len(number_text(max(filter(_drawn, plot.series[0]), default=0.0))) + 2
 
 
 def distribution(plot: Plot) -> Plot:
@@ -266,7 +308,10 @@ def distribution(plot: Plot) -> Plot:
     for value in values:
         counts[math.floor(value / step) - first] += 1
     xs = tuple(float(f"{number * step:.12g}") for number in range(first, last + 1))
-    remark = ", ".join(each for each in plot.remark.split(", ") if each != ZONE_REMARK)
+    remarks = [each for each in plot.remark.split(", ") if each and each != ZONE_REMARK]
+    if missing := len(plot.series[0]) - len(values):
+        remarks.append(f"{plural(missing, 'row')} without a number left out")
+    remark = ", ".join(remarks)
     return Plot(tuple(map(number_text, xs)), ("rows",), (tuple(counts),), remark, xs, x_name=plot.names[0])
 
 
@@ -321,19 +366,44 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a chart of lines in braille, with the scale at the left and the values of x below.
 
     If the largest values of two series differ by more than the factor `_APART_LINES`, each series has its own panel and
-    scale.
+    scale. The panels have the same margin, so that the same x is at the same place in all of them.
     """
-    each = height // max(len(plot.series), 1)
-    if not _differ(plot, _APART_LINES) or each < _LEAST_PANEL:
+    if not _has_panels(plot, height):
         return _panel(plot, width, height)
+    each = height // len(plot.series)
+    panels = [
+        replace(plot, series=(series,), names=(name,)) for series, name in zip(plot.series, plot.names, strict=True)
+    ]
+    margin = max(max(map(len, _scale_labels(panel)), default=0) for panel in panels)
     lines: list[Line] = []
-    for number, series in enumerate(plot.series):
-        alone = replace(plot, series=(series,), names=(plot.names[number],))
-        lines += _panel(alone, width, each, first=number)
+    for number, panel in enumerate(panels):
+        lines += _panel(panel, width, each, first=number, margin=margin)
     return lines
 
 
-def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
+def _has_panels(plot: Plot, height: int) -> bool:
+    """Return True if each series gets its own panel, because their values differ and the height suffices."""
+    return _differ(plot, _APART_LINES) and height // len(plot.series) >= _LEAST_PANEL
+
+
+def _scale_of(plot: Plot) -> tuple[float, float] | None:
+    """Return the lowest and the highest value of the scale for all series; None if no value is finite."""
+    values = [value for series in plot.series for value in series if _drawn(value)]
+    return rounded_scale(*scale_of(min(values), max(values))) if values else None
+
+
+def _scale_labels(plot: Plot) -> tuple[str, ...]:
+    """Return the labels of the lowest, the middle and the highest value of the scale; none if no value is finite."""
+    ends = _scale_of(plot)
+    if ends is None:
+        return ()
+    values = ends[0], ends[0] / 2 + ends[1] / 2, ends[1]
+    labels = tuple(map(scale_label, values))
+    # Large numbers are rounded, and may look equal then.
+    return labels if len(set(labels)) == len(labels) else tuple(f"{value:.16g}" for value in values)
+
+
+def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0) -> list[Line]:
     """Return a chart of lines with one scale.
 
     Args:
@@ -341,18 +411,19 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         width: cells of a line.
         height: number of lines.
         first: index of the first series of `plot` among all series of the result, which decides on its colour.
+        margin: fewest cells for the labels of the scale, at the left.
     """
-    values = [value for series in plot.series for value in series if _drawn(value)]
     if height < 3:
         return []
-    if not values:
+    ends = _scale_of(plot)
+    if ends is None:
         return [fitted(((" Nothing to draw: no value is finite.", "muted"),), width)]
-    low, high = rounded_scale(*scale_of(min(values), max(values)))
+    low, high = ends
     rows = height - 1
-    bottom, middle, top = (scale_label(value) for value in (low, low / 2 + high / 2, high))
+    bottom, middle, top = _scale_labels(plot)
     if rows < _LEAST_PANEL:
         middle = ""
-    scale = max(map(len, (bottom, middle, top))) + 1
+    scale = max(margin, *map(len, (bottom, middle, top))) + 1
     columns = max(width - scale - 2, 1)
     bits = [[0] * columns for _ in range(rows)]
     roles = [[-1] * columns for _ in range(rows)]
@@ -372,7 +443,8 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         for value, number in zip(bits[row], roles[row], strict=True):
             spans.append((chr(0x2800 + value) if value else " ", _ROLES[first + number] if number >= 0 else "text"))
         lines.append(tuple(spans))
-    lines.append(((" " * (scale + 1) + axis_labels(plot, columns), "muted"),))
+    ends_of_x = replace(plot, labels=tuple(shortened_labels((plot.labels[0], plot.labels[-1]), columns // 2 - 1)))
+    lines.append(((" " * (scale + 1) + axis_labels(ends_of_x, columns), "muted"),))
     return [fitted(line, width) for line in lines]
 
 

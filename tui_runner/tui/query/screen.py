@@ -24,6 +24,7 @@ from tui_runner.errors import UserError
 from tui_runner.store.access import Access, AnyConsole
 from tui_runner.store.export.cells import is_number
 from tui_runner.store.query.catalog import (
+    NEWEST_FIRST,
     CatalogTable,
     catalog,
     column_statistics_sql,
@@ -116,6 +117,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._opening: tuple[QueryTab, str] | None = None
         """The tab that shows the newest rows, and its statement, which is run repeatedly while any run is in progress.
         None before there are rows, and after the user has run another statement or has chosen what is watched."""
+        self._announced = ""
+        """Statement for the newest rows of another table, of which the user was told."""
         self._run_goes_on = False
         """True if a run was in progress at the last read of the catalog."""
         self._keys = keys
@@ -182,6 +185,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Delete the stored text, and store no more. Call this method when the user has agreed to lose the text."""
         if self._unsaved is not None:
             self._unsaved.keep([])
+            self._unsaved.give_up()
             self._unsaved = None
 
     def on_text_area_changed(self) -> None:
@@ -266,6 +270,29 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._newest, self._opening = False, (tab, sql)
         tab.begin_with(sql)
 
+    async def _follow_table(self, console: AnyConsole) -> None:
+        """Show the newest rows of another table, in place of those that the screen began with, if rows arrive there.
+
+        This is the case after a later run has written its first rows. If the user has begun to edit the statement, the
+        screen keeps it, and says once where rows arrive.
+
+        Raises:
+            UserError: see `newest_rows`.
+        """
+        if self._opening is None:
+            return
+        sql = await in_thread(lambda: newest_rows(console), "tui-runner-newest")
+        if self._opening is None or sql is None or sql == self._opening[1] or sql == self._announced:
+            return
+        tab = self._opening[0]
+        if not tab.editor.has_proposal:
+            self._announced = sql
+            table = safe_text(sql.removeprefix("FROM ").removesuffix(NEWEST_FIRST), limit=100)
+            self.notify(f"Rows arrive in {table} now: {key_of(self, 'query.ready_made')} shows them.", markup=False)
+        elif not tab.busy:  # otherwise at the next read of the catalog
+            self._opening = (tab, sql)
+            tab.begin_with(sql)
+
     def _follow_run(self, goes_on: bool) -> None:
         """Update the newest rows, with which the screen began, while a run is in progress.
 
@@ -327,9 +354,12 @@ class QueryScreen(EarlyClose, Screen[None]):
         if self._tables and not self._run_goes_on and self._access is not None and self._access.is_unchanged():
             return  # do not open the file every few seconds for hours
         self._catalog_busy = True
+        before = self._tables
         try:
             self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
             await self._show_newest()
+            if self._tables != before:
+                await self._follow_table(console)
             goes_on = await self._writes(console)
         except UserError as error:
             self.query_one(Catalog).tooltip = safe_text(str(error), limit=200)
@@ -421,7 +451,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def _run_in(self, tab: QueryTab) -> None:
         tab.editor.hide_offer()
-        if tab.busy:
+        if tab.runs_for_user:
             self.notify(f"A statement is running; {key_of(self, 'query.back')} ends it.", markup=False)
             return
         statement = tab.to_run()
@@ -503,6 +533,13 @@ class QueryScreen(EarlyClose, Screen[None]):
             # The editor may not have handled all keys that were typed before this one, so select the text after them.
             self.tab.editor.call_later(self.tab.editor.select_all)
 
+    def action_clear(self) -> None:
+        """Delete the whole text of the editor."""
+        if self.tab is not None:
+            self.set_focus(self.tab.editor)
+            # The editor may not have handled all keys that were typed before this one, so delete the text after them.
+            self.tab.editor.call_later(self.tab.editor.clear_all)
+
     # --- choosing a statement, and looking at its result ----------------------------------------------------
 
     def action_ready_made(self) -> None:
@@ -549,7 +586,7 @@ class QueryScreen(EarlyClose, Screen[None]):
     def action_chart(self) -> None:
         """Go from the rows of the result to a chart, to a chart of the other kind, or back to the rows."""
         tab = self.tab
-        if tab is None or tab.pages is None:
+        if tab is None or (tab.pages is None and not tab.busy):
             self.notify("There is no result yet: run a statement first.", markup=False)
             return
         tab.next_chart()
@@ -571,7 +608,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def _sort_by(self, tab: QueryTab, column: int) -> None:
         schema = tab.grid.schema
-        if tab.asked is None or tab.busy or schema is None or not 0 <= column < len(schema):
+        if tab.asked is None or tab.runs_for_user or schema is None or not 0 <= column < len(schema):
             return
         statement, values = tab.asked
         name = schema.field(column).name

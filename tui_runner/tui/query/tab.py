@@ -79,7 +79,8 @@ class QueryTab(Vertical):
         console: runs the statements.
         editor: the editor.
         shown: the content of the lower part.
-        chart_kind: kind of the chart in which results are drawn; None to show their rows.
+        chart_kind: kind of the chart in which the result is drawn; None to show its rows. A chart stays for the next
+            statement if its result has the same columns, for example after a change of a filter.
     """
 
     class Ran(Message):
@@ -128,6 +129,16 @@ class QueryTab(Vertical):
         self._closed = False
         self.shown = Shown.NOTHING
         self.chart_kind: ChartKind | None = None
+        self._of_user = False
+        """True if the user has started the statement that runs, or that ran last."""
+        self._waiting: tuple[Statement, Mapping[str, object], Order | None] | None = None
+        """Statement of the user that starts when what runs now has ended."""
+        self._runs_anew = False
+        """True while a statement runs, unless it is a watched statement that runs again."""
+        self._wants_chart = False
+        """True if the user has asked for a chart of the result that is to come."""
+        self._charted: pa.Schema | None = None
+        """Columns of the result for which the user has chosen a chart; None before the first chart."""
 
     def compose(self) -> ComposeResult:
         """Yield the editor, the status, and the widgets for the result. One of these widgets is visible."""
@@ -174,6 +185,11 @@ class QueryTab(Vertical):
         return self._busy
 
     @property
+    def runs_for_user(self) -> bool:
+        """True while a statement runs that the user has started, and not one that the screen runs by itself."""
+        return self._busy and self._of_user
+
+    @property
     def pages(self) -> Pages | None:
         """The result, or None before the first result and after an error."""
         return self._pages
@@ -204,7 +220,7 @@ class QueryTab(Vertical):
         return statement_at(text, editor.position)
 
     def start(self, statement: Statement, values: Mapping[str, object], order: Order | None = None) -> None:
-        """Run a statement of the user.
+        """Run a statement of the user. End what the screen runs or reads by itself.
 
         Args:
             statement: the statement.
@@ -212,26 +228,31 @@ class QueryTab(Vertical):
             order: the order that the user has requested and the statement has, for the heading; None for no order.
         """
         self.stop_watching()
+        if self._busy:
+            self._waiting = statement, values, order
+            self.console.cancel()
+            return
         self.status.remark("")
         if self.shown is Shown.MESSAGE:
             # Hide the error of the previous statement.
             self._show(Shown.NOTHING)
         self.post_message(self.Ran(self, statement.sql))
         self._order = order
+        self._of_user = True
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
         """Run a statement that the user has not typed.
 
-        The statement is selected in the editor, so that the first typed character replaces it. But a text that is in
-        the editor already stays there.
+        The statement is selected in the editor, so that the first typed character replaces it. But a text that the user
+        has typed or edited stays there.
         """
         editor = self.editor
-        if not editor.text:
-            editor.load_text(sql)
-            editor.select_all()
+        if not editor.text or editor.has_proposal:
+            editor.propose(sql)
             self.saved = editor.text
         self._order = None
+        self._of_user = False
         self._run(Statement(sql, 0, len(sql)), {})
 
     def cancel(self) -> bool:
@@ -284,19 +305,32 @@ class QueryTab(Vertical):
             self.status.remark(why)
 
     def draw_chart(self, kind: ChartKind | None) -> None:
-        """Draw results as charts of this kind from now on, or show their rows if `kind` is None."""
+        """Draw the result as a chart of this kind, or show its rows if `kind` is None."""
         self.chart_kind = kind
         if self._first is not None:
+            self._charted = self._first.schema
             self._show(Shown.ROWS if kind is None else Shown.CHART)
             self._draw()
 
     def next_chart(self) -> None:
-        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows."""
-        if self._first is None or not self.result_parts:
-            return
-        kinds = (*suitable_kinds(self._first, self.result_parts[0].size.height), None)
+        """Go from the rows of the result to the chart that suits it best, to another one, or back to the rows.
+
+        While a statement runs, this is about its result: it is drawn as a chart when it arrives.
+        """
+        if self._runs_anew:
+            self._wants_chart = True
+        elif self._first is not None and self.result_parts:
+            self.draw_chart(self._next_kind(self._first))
+
+    def _next_kind(self, first: pa.Table) -> ChartKind | None:
+        kinds = (*suitable_kinds(first, self._result_height), None)
         place = kinds.index(self.chart_kind) if self.chart_kind in kinds else -1
-        self.draw_chart(kinds[0] if self.chart_kind is None else kinds[place + 1])
+        return kinds[0] if self.chart_kind is None else kinds[place + 1]
+
+    @property
+    def _result_height(self) -> int:
+        """Number of lines for the result. A hidden table or chart may have no size yet; half of the tab is less."""
+        return max(self.grid.size.height, self.query_one(ResultChart).size.height, self.size.height // 2)
 
     def close(self) -> None:
         """End the statement and release all resources. The call blocks, so make it in a thread."""
@@ -318,6 +352,7 @@ class QueryTab(Vertical):
         if self._busy:
             return
         self._begin_busy()
+        self._runs_anew, self._wants_chart = not keep, False
         if not keep:
             self.editor.clear_mistake()
             # The screen still shows the result of the previous statement: draw it paler.
@@ -340,15 +375,17 @@ class QueryTab(Vertical):
         try:
             pages, first, error, changed = await in_thread(call, "tui-runner-tab")
         except UserError as caught:
-            self._end_busy()
-            self._fail(caught, statement, keep=keep)
+            if not self._end_busy():
+                self._fail(caught, statement, keep=keep)
             return
         self._end_busy()
         if self._closed:
             return
-        if self.chart_kind is not None and self._first is not None and not self._first.schema.equals(first.schema):
-            # The kind was chosen for other columns.
-            self.chart_kind = suitable_kinds(first, self.query_one(ResultChart).size.height)[0]
+        if self._charted is not None and not self._charted.equals(first.schema):
+            # The chart was chosen for other columns. Show the rows of another question first.
+            self.chart_kind = self._charted = None
+        if self._wants_chart and self.chart_kind is None:
+            self.chart_kind, self._charted = suitable_kinds(first, self._result_height)[0], first.schema
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
         self._updated = time.monotonic()
         seconds = self._updated - self._started
@@ -393,11 +430,13 @@ class QueryTab(Vertical):
         if pages is None or self._busy:
             self.grid.give_up_page(number)
             return
+        self._of_user = False
         self._begin_busy()
         try:
             page = await in_thread(lambda: pages.page(number), "tui-runner-tab")
         except UserError as error:
-            self._end_busy()
+            if self._end_busy():
+                return
             self.grid.give_up_page(number)
             # No more rows can be read. The rows that were read so far stay visible.
             self.grid.grow(pages.rows_known, complete=True)
@@ -428,12 +467,17 @@ class QueryTab(Vertical):
         self._started = time.monotonic()
         self._timer = self.set_interval(_TICK, self._look)
 
-    def _end_busy(self) -> None:
+    def _end_busy(self) -> bool:
+        """Return True if a statement of the user has waited for this end; it starts now."""
         self.remove_class("-older")
-        self._busy = self._ending = False
+        self._busy = self._ending = self._runs_anew = False
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not self._closed:
+            self.call_later(self.start, *waiting)
+        return waiting is not None
 
     def _look(self) -> None:
         """Show the progress of the statement in the status line."""
@@ -522,6 +566,7 @@ class QueryTab(Vertical):
             # Try again soon: the screen is hidden, a page is being read, or the first run has not ended.
             self._again_in(_TICK)
         else:
+            self._of_user = False
             self._run(*self._last, keep=True)
 
     def _show(self, what: Shown) -> None:
@@ -538,7 +583,12 @@ class QueryTab(Vertical):
 
     def _draw(self) -> None:
         if self._first is not None and self.chart_kind is not None and self._pages is not None:
-            self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
+            following = self._next_kind(self._first) or "table"
+            keys = [f"{key_of(self.screen, 'query.chart')} {following}"]
+            if following != "table":
+                keys.append(f"{key_of(self.screen, 'query.back')} table")
+            chart = self.query_one(ResultChart)
+            chart.show(self._first, self.chart_kind, complete=self._pages.complete, keys="  ".join(keys))
 
 
 def _answer(console: AnyConsole, sql: str, values: Mapping[str, object]) -> tuple[Pages, pa.Table, UserError | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -26,7 +27,7 @@ _GIVEN_UP = "lost-"
 
 
 class UnsavedStatements:
-    """Stores the unsaved statements of one query screen.
+    """Stores the unsaved statements of one query screen. Thread-safe.
 
     Errors in reading and writing the files are ignored, because the query screen works without them.
 
@@ -39,6 +40,9 @@ class UnsavedStatements:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._guard = threading.Lock()
+        """Held while the file is written, so that an earlier text never replaces a later one."""
+        self._ended = False
         self._stored: list[str] = []
         self.database = ""
 
@@ -53,22 +57,30 @@ class UnsavedStatements:
 
     def keep(self, texts: list[str]) -> None:
         """Replace the content of this process's file by `texts`; without texts, delete the file. Blocks."""
-        if texts == self._stored:
-            return
-        self._stored = texts
-        # On a full or read-only disk, the texts are not stored. Say nothing, because a message after each change would
-        # disturb the user. `_stored` is set before the attempt, so that the same texts are not tried again.
-        with contextlib.suppress(OSError):
-            if not texts:
-                self._file.unlink(missing_ok=True)
+        with self._guard:
+            # A thread that stores what was typed a moment ago may be later than the end of the screen.
+            if self._ended or texts == self._stored:
                 return
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with replaced(self._file) as stream:
-                stream.write(json.dumps({"database": self.database, "texts": texts}).encode())
+            self._stored = texts
+            # On a full or read-only disk, the texts are not stored. Say nothing, because a message after each change
+            # would disturb the user. `_stored` is set before the attempt, so that the same texts are not tried again.
+            with contextlib.suppress(OSError):
+                if not texts:
+                    self._file.unlink(missing_ok=True)
+                    return
+                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with replaced(self._file) as stream:
+                    stream.write(json.dumps({"database": self.database, "texts": texts}).encode())
 
     def give_up(self) -> None:
-        """Orphan the file, so that the next query screen takes its statements, even while this process runs. Blocks."""
-        if self._stored:
+        """Orphan the file, so that the next query screen takes its statements, even while this process runs. Blocks.
+
+        Nothing is stored any more.
+        """
+        with self._guard:
+            self._ended = True
+            if not self._stored:
+                return
             self._stored = []
             with contextlib.suppress(OSError):  # the file is orphaned later, when this process ends
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")

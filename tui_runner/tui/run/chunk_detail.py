@@ -168,6 +168,9 @@ class ChunkItems:
         in_flight = chunk.in_flight if chunk else 0
         known = min(len(flying) - held, in_flight)
         remark = "" if not known else "oldest first" if known == in_flight else f"the {known} oldest"
+        if flying:
+            shown = "duration so far, value" if self._narrow else "position, duration so far, value"
+            remark = f"{remark}: {shown}" if remark else shown
         lines: list[Line] = []
         if chunk is None or in_flight or held or not chunk.state.ended:
             lines.append(_title(f"in flight: {in_flight}{f' (+{held} held)' if held else ''}", remark))

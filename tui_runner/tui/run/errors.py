@@ -12,11 +12,11 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.ledger.reports import (
     ErrorExample,
     FailureGroup,
-    brief,
     chunks_of_errors,
     count_failure_groups,
     error_examples,
     failure_groups,
+    shorter_forms,
     sql_of_group,
 )
 from tui_runner.text.describe import named_item
@@ -50,8 +50,9 @@ _NO_GROUP = "there is no error here"
 """Message for a key that applies to a group of errors if none is listed."""
 _MESSAGE = 200
 """Most characters of a message in the list. A wide terminal shows no more, and Enter shows the whole message."""
-_LEAST_MESSAGE = 30
-"""Fewest characters of a message that are left if other text follows it on the line."""
+_READABLE_MESSAGE, _LEAST_MESSAGE = 20, 12
+"""Fewest cells of a message that are left if other text follows it on the line, and if that text has its shortest form.
+With fewer cells, the text is left out, because most of it follows from the numbers of items and attempts."""
 _LEAST_ROWS_OF_BOTH = 18
 """Fewest lines of a terminal on which an example is shown below the groups. With fewer lines, too few would be left for
 the groups, and Enter opens the example in a dialog."""
@@ -264,13 +265,17 @@ class Errors(RunScreen):
         line.append(("  ", "text"))
         text = message_spans(group.newest_message or group.message, "text", _MESSAGE)
         line += [(own(group.type, 60) + (": " if text else ""), "bad"), *text]
-        tail = f"  ({own(group.outcome)})" if group.outcome else ""
+        if not group.outcome:
+            return tuple(line)
         room = width - cells(tuple(line))
-        if room < len(tail):
-            tail = brief(tail)
-        if tail and room < len(tail) and room + sum(len(part) for part, _ in text) > len(tail) + _LEAST_MESSAGE:
-            line = list(fitted(tuple(line), width - len(tail)))
-        return (*line, (tail, "muted")) if tail else tuple(line)
+        forms = shorter_forms(group.outcome)
+        for form, least in [*((form, _READABLE_MESSAGE) for form in forms), (forms[-1], _LEAST_MESSAGE)]:
+            tail = f"  ({own(form)})"
+            if len(tail) <= room + max(cells(tuple(text)) - least, 0):
+                return (*fitted(tuple(line), width - len(tail)), (tail, "muted"))
+        if group.failed_otherwise:  # the beginning of another error is worth reading
+            return (*line, (f"  ({own(group.outcome)})", "muted"))
+        return tuple(line)
 
     def _example_lines(self, width: int) -> list[Line]:
         group = self._group
@@ -283,7 +288,7 @@ class Errors(RunScreen):
         head = spread(((f" {self._example_title()}", "accent"),), ((which, "muted"),), width)
         value = self._examples[self._example].text
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
-        text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
+        text = [own(line.rstrip()) for line in self._error_text(group).split("\n")]
         room = max(height - len(lines), 1)
         # If the text is too long, omit its beginning: the end of a traceback says what went wrong.
         shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]

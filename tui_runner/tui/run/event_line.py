@@ -12,7 +12,7 @@ from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEvent, Snapshot
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import RunState
-from tui_runner.text.numbers import ZONE, clock, count, duration, more_kinds, short_plural
+from tui_runner.text.numbers import ZONE, clock, count, countdown, duration, more_kinds, short_plural
 from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
@@ -194,7 +194,8 @@ class EventLine(SnapshotWidget):
         if self._asked:
             return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
-        event = newest_moment(snapshot.events)
+        ended = snapshot.state.ended
+        event = newest_moment([event for event in snapshot.events if not (ended and event.passes)])
         # An event about the pause would repeat the reason, which is shown above with newer numbers.
         known = event is not None and snapshot.reason and event.text.startswith(f"paused: {_begin(snapshot.reason)}")
         if event is None or known or (listing and not _is_fresh(snapshot)):
@@ -233,8 +234,8 @@ def _is_fresh(snapshot: Snapshot) -> bool:
 def _notices(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
     """Return lines about the run's state.
 
-    They are its reason, the hosts that the user has paused, the hosts that all items wait for, the retries that the
-    budget holds back, and all warnings.
+    They are its reason, the hosts that the user has paused, the hosts that all items wait for, the next attempts that
+    most or all of the items left wait for, or the number of those that the retry budget holds back, and all warnings.
     """
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
@@ -252,9 +253,11 @@ def _notices(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
         if late := snapshot.retries_over_budget:
             held_back = f"the retry budget holds back {short_plural(late, 'due attempt')}, because many items fail"
             notices.append((WARNING, f"{held_back}; retry_budget of @job sets it", "warn"))
-        elif not wait and (delayed := snapshot.delayed) and not snapshot.in_flight:
+        elif not wait and (delayed := snapshot.delayed) and (snapshot.awaits_attempts or not snapshot.in_flight):
             these = "1 item waits for its" if delayed == 1 else f"{count(delayed)} items wait for their"
-            notices.append((glyph, f"{these} next attempt, and no other is executed", "muted"))
+            first = "it" if delayed == 1 else "the first"
+            due = f"in {countdown(snapshot.next_attempt)}" if snapshot.next_attempt else "now"
+            notices.append((glyph, f"{these} next attempt; {first} is due {due}", "muted"))
     notices += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)

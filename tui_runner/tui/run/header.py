@@ -12,10 +12,11 @@ from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
-from tui_runner.store.ledger.reports import RunCurves, brief
+from tui_runner.store.ledger.reports import RunCurves, shorter_forms
 from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import (
     NONE,
+    clock_down,
     count,
     duration,
     latency,
@@ -24,7 +25,6 @@ from tui_runner.text.numbers import (
     rate,
     short_plural,
     size,
-    time_left,
 )
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.widgets.braille import resampled
@@ -71,8 +71,8 @@ _LEFT_OUT: Span = (ELLIPSIS, "muted")
 """The mark that stands for parts that do not fit."""
 _NAMED = 60
 """Fewest cells of a header with the name of the database file. The name of the program is shown from 100 cells on."""
-_WORTH_KEEPING = 16
-"""Fewest cells of the run's name. If the estimate would leave fewer cells to the name, the estimate is left out."""
+_WORTH_KEEPING = 10
+"""Cells that the estimate leaves to the run's name, if the name has so many; otherwise the estimate is left out."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
@@ -92,22 +92,22 @@ def state_span(snapshot: Snapshot) -> Span:
     if (wait := host_wait(snapshot)) is not None:
         glyph = RUN_GLYPHS[RunState.PAUSED][0]
         seconds = None if wait.until is None else max(wait.until - snapshot.began_at - snapshot.at, 0.0)
-        when = "for a host" if seconds is None else f"· next request in {duration(seconds, short=True)}"
+        when = "for a host" if seconds is None else f"· next request in {clock_down(seconds)}"
         return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
         # Say that the run waits, because it will go on by itself after the outage. A pause by the user would not end.
         if snapshot.trying:
             return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
-        when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
+        when = "for you" if until is None else f"· next try in {clock_down(until)}"
         return f"{glyph} WAITING {when}", "warn"
     if snapshot.state is RunState.DRAINING and snapshot.drain_seconds is not None:
-        return f"{glyph} DRAINING, {duration(snapshot.drain_seconds, short=True)} left", role
+        return f"{glyph} DRAINING, {clock_down(snapshot.drain_seconds)} left", role
     return f"{glyph} {snapshot.state.upper()}", role
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text, such as `ETA 4 min`, or `ETA –` before there is an estimate.
+    """Return the estimated remaining time as text (`Snapshot.eta`), or `ETA –` before there is an estimate.
 
     The text is empty if the run is paused, is draining, writes its last rows or has ended. If the number of items is
     unknown, there is no estimate. The text is then the rate at which new items become known, or says that the total is
@@ -119,9 +119,7 @@ def estimate(snapshot: Snapshot) -> str:
         return f"{rate(snapshot.new_per_second)} new/s"
     if snapshot.items_total is None:
         return "unknown total"
-    if snapshot.eta_seconds is None:
-        return "ETA –"
-    return f"ETA {time_left(*snapshot.eta_seconds)}"
+    return snapshot.eta or "ETA –"
 
 
 class Header(SnapshotWidget):
@@ -129,7 +127,8 @@ class Header(SnapshotWidget):
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return the only line. On narrow terminals, some parts are left out."""
-        name = self._run_name(snapshot, width)
+        names = self._names(snapshot, width)
+        name = names[0]
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
         left_out = _has_pauses(snapshot)
@@ -145,7 +144,7 @@ class Header(SnapshotWidget):
                 right = longer
                 break
         else:
-            if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
+            if eta and width - cells((*right, *until)) >= min(cells(names[-1]), _WORTH_KEEPING):
                 right = (*right, *until)
             elif eta and width >= _NAMED:  # narrower terminals show the estimate among the figures
                 right = (*right, _LEFT_OUT, (" ", "text"))
@@ -159,17 +158,20 @@ class Header(SnapshotWidget):
             warned: Line = ((f"  {WARNING} {own(warning)}", "bad"), *right)
             if cells(name) + cells(warned) <= width:
                 right = warned
-        return [spread(name, right, width)]
+        fitting = (each for each in names if cells(each) + cells(right) <= width)
+        return [spread(next(fitting, names[-1]), right, width)]
 
     @staticmethod
-    def _run_name(snapshot: Snapshot, width: int) -> Line:
-        job = own(snapshot.job, 80)
+    def _names(snapshot: Snapshot, width: int) -> list[Line]:
+        """Return the name of the run in several lengths, the longest first."""
+        job: Span = (f" {own(snapshot.job, 80)}", "strong")
         run: Span = (f" · run {snapshot.run_id}", "text")
+        short: list[Line] = [(job, run), (job,)]
         if width < _NAMED:
-            return ((f" {job}", "strong"), run)
-        file = own(PurePath(snapshot.database).name, 120)
+            return short
+        file: Line = (job, (" → ", "muted"), (own(PurePath(snapshot.database).name, 120), "text"), run)
         program: Line = ((" tui-runner  ", "accent"),) if width >= 2 * _NAMED - 20 else ()
-        return (*program, (f" {job}", "strong"), (" → ", "muted"), (file, "text"), run)
+        return [(*program, *file), file, *short]
 
 
 _TREND = 10
@@ -548,6 +550,8 @@ def summary(
         lines.append((4, _row("time", left_out)))
     if seconds > 0:
         speed = f"{rate(snapshot.mean_items_per_second)} items/s, {rate(snapshot.mean_rows_per_second)} rows/s"
+        if snapshot.held_seconds >= 1.0:
+            speed += ", waits for hosts included"
         lines.append((7, _row("mean", speed)))
     if snapshot.p50 is not None and snapshot.p95 is not None:
         window = "" if snapshot.latency_window is None else " of the last minute"
@@ -570,7 +574,7 @@ def summary(
         text = f"{head}: {own(group.type, _ERROR)}: "
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
-            tail = brief(tail)
+            tail = shorter_forms(tail)[1]
         # Cut the message to make room for the text after it. If too little of the message would be left, the text gets
         # a line of its own, because its number without its unit would be taken for one of items.
         is_beside = room - len(tail) >= min(len(group.text), _LEAST_ERROR)
@@ -665,10 +669,12 @@ def _took(snapshot: Snapshot) -> str:
 
 
 def _left_out(snapshot: Snapshot) -> str:
-    """Return a text about two parts of the run's time: since it was resumed, and in pauses; empty without them."""
+    """Return a text about parts of the run's time: since it was resumed, waiting for hosts, paused; may be empty."""
     parts = []
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it began again")
+    if snapshot.held_seconds >= 1.0:
+        parts.append(f"{duration(snapshot.held_seconds)} waiting for hosts")
     if _has_pauses(snapshot):
         # The causes of pauses are known only for this process.
         pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.progress.snapshot import HostView, Snapshot
-from tui_runner.text.numbers import NONE, count, duration, latency, short_plural
+from tui_runner.text.numbers import NONE, clock_down, count, latency, short_plural
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -198,7 +198,7 @@ class Hosts(RunScreen):
         if host.down:
             return "down  ", "bad"
         if host.cooldown_until is not None and snapshot is not None and host.cooldown_until > snapshot.at:
-            return f"held {duration(host.cooldown_until - snapshot.at, short=True)}  ", "warn"
+            return f"held {clock_down(host.cooldown_until - snapshot.at)}  ", "warn"
         return ("failing  ", "bad") if host.failing else ("", "text")
 
 

@@ -14,8 +14,8 @@ failed items. The other looks are the states themselves, and `MOVED`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -28,6 +28,7 @@ from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.describe import folded_parts
 from tui_runner.text.numbers import ZONE, clock, duration
+from tui_runner.text.paths import gap_before_last_path, with_short_paths
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 Span = tuple[str, str]
@@ -81,11 +82,13 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
     Args:
         message: the newest message of the group.
         role: role of the parts that all messages of the group have in common.
-        limit: most characters; a longer message ends with `…`.
+        limit: most characters; in a longer message, paths lose their beginnings, and if that is not enough, it ends
+            with `…`.
     """
     spans: list[Span] = []
     room = limit
-    for text, folded in folded_parts(message):
+    parts = [(own(text), folded) for text, folded in folded_parts(message)]
+    for text, folded in _with_short_paths(parts, sum(len(text) for text, _ in parts) - limit):
         safe = own(text, room)
         spans.append((safe, "muted" if folded else role))
         room -= len(safe)
@@ -94,17 +97,51 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
     return spans
 
 
+_Mark = TypeVar("_Mark")
+
+
+def _with_short_paths(parts: Sequence[tuple[str, _Mark]], over: int) -> list[tuple[str, _Mark]]:
+    """Return `parts` with up to `over` fewer cells, so that the names at the ends of their paths stay visible.
+
+    Each part is a text with any mark.
+    """
+    shorter: list[tuple[str, _Mark]] = []
+    for text, mark in parts:
+        short = with_short_paths(text, over)
+        over -= cell_len(text) - cell_len(short)
+        shorter.append((short, mark))
+    gap = gap_before_last_path("".join(text for text, _ in shorter), over)
+    if gap is None:
+        return shorter
+    kept: list[tuple[str, _Mark]] = []
+    place = 0
+    for text, mark in shorter:
+        start, stop = (min(max(end - place, 0), len(text)) for end in gap)
+        cut = ELLIPSIS if place <= gap[0] < place + len(text) else ""
+        kept.append((text[:start] + cut + text[stop:], mark))
+        place += len(text)
+    return kept
+
+
 def cells(line: Line) -> int:
     """Return the number of cells that a line takes on the screen."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def fitted(line: Line, width: int) -> Line:
-    """Return `line` in at most `width` cells. A line that is too long is cut and ends with `…`."""
-    if cells(line) <= width:
+    """Return `line` in at most `width` cells.
+
+    If a line is too long, its paths lose their beginnings (`text/paths.py`). If that is not enough, it is cut and ends
+    with `…`.
+    """
+    over = cells(line) - width
+    if over <= 0:
         return line
     if width <= 0:
         return ()
+    line = tuple(_with_short_paths(line, over))
+    if cells(line) <= width:
+        return line
     kept: list[Span] = []
     room = width - 1
     for text, role in line:
@@ -386,8 +423,10 @@ def words(chunk: ChunkView) -> str:
 def _wait_words(wait: Wait) -> str:
     if wait.cause is WaitCause.HOST:
         return "for its host" if wait.seconds is None else f"held {_short(wait.seconds)}"
-    if wait.cause is WaitCause.RETRY and wait.seconds is not None:
-        return f"retry in {wait.seconds} s" if wait.seconds < 100 else f"retry {_short(wait.seconds)}"
+    if wait.cause is WaitCause.RETRY:
+        if wait.seconds is None:
+            return "retry due"
+        return f"retry in {wait.seconds} s" if wait.seconds < 10 else f"retry {_short(wait.seconds)}"
     return wait.cause
 
 
