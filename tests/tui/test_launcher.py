@@ -745,14 +745,19 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
     run = found_run(done=30, failed=12, cancelled=8)
     rows = listed([], [FoundDatabase(run.database, (run,))], now=1_000.0)
     detail = next(row for row in rows if isinstance(row, Detail))
-    assert "".join(text for text, _ in detail.line).strip() == "50 left · 12 failed · 8 cancelled · just now"
+
+    def text(width: int) -> str:
+        return "".join(text for text, _ in drawn(detail, width, same_name={})).rstrip()
+
+    assert text(60) == "  50 left · 12 failed · 8 cancelled · just now"
+    assert text(45) == "  50 left · 12 failed · 8 cancelled"  # what does not fit is left out whole
 
 
 def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     def text(row: Row, width: int) -> str:
         return "".join(text for text, _ in drawn(row, width, same_name={}, now=1_000.0)).rstrip()
 
-    detail = Detail((("  last: just now, 90 done", "muted"),), (("  ", "text"), ("▁▃█", "chart-1")))
+    detail = Detail((("  last: just now, 90 done", "muted"),), ((("  ", "text"), ("▁▃█", "chart-1")),))
     assert text(detail, 30) == "  last: just now, 90 done  ▁▃█"
     assert text(detail, 29) == "  last: just now, 90 done"
     elsewhere = FoundJob("/there/on/the/disk/shop.py:tidy", "tidy", "Sweep.", RECENT)

@@ -23,7 +23,7 @@ from tui_runner.text.numbers import ZONE, ago, dated, plural, rate, size
 from tui_runner.tui.launcher.discovery import CURVE_PARTS, FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.fields import SETTINGS, Draft, Field
 from tui_runner.tui.launcher.rows import Samples, counts, heading, progress, share
-from tui_runner.tui.widgets.paint import Line, column, end_of, own, sparkline
+from tui_runner.tui.widgets.paint import Line, cells, column, end_of, own, sparkline
 
 LABEL = 16
 """Cells of the name of a field. The style sheet depends on this number."""
@@ -188,7 +188,10 @@ def _figures(run: FoundRun, width: int, now: float) -> list[TextLine]:
         begun += f", ended {ago(now - record.ended_at.timestamp())}"
     elif run.last_seen:
         begun += f", last seen {ago(now - run.last_seen)}"
-    head: Line = ((run.state, "warn" if run.unfinished else "done"), (f" · {begun}", "muted"))
+    state = (run.state, "warn" if run.unfinished else "done")
+    head: list[Line] = [(state, (f" · {begun}", "muted"))]
+    if cells(head[0]) > width:
+        head = [(state,), ((begun, "muted"),)]
     share_text = f"  {share(run)}"
     bar = progress(run, min(width - cell_len(share_text), 60))
     failed = [("  ", "text"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
@@ -197,7 +200,7 @@ def _figures(run: FoundRun, width: int, now: float) -> list[TextLine]:
         *failed,
         (f"  {plural(totals.rows, 'row')}", "text"),
     )
-    lines = _lines(head, (*bar, (share_text, "strong")), figures)
+    lines = _lines(*head, (*bar, (share_text, "strong")), figures)
     if left := [each for each in counts(run) if "failed" not in each]:
         lines += _lines(((" · ".join(left), "muted"),))
     if chart := sparkline(run.curves.items, CURVE_PARTS).strip():

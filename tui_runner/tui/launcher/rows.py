@@ -49,11 +49,11 @@ class Detail:
 
     Attributes:
         line: the line.
-        more: text behind it, which is left out if it does not fit.
+        more: parts behind it, which are left out from the first one on that does not fit.
     """
 
     line: Line
-    more: Line = ()
+    more: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,14 @@ def _sections(
     if unfinished := [run for each in databases for run in each.runs if run.unfinished]:
         rows.append("go on")
         for run in unfinished:
-            rows += [run, Detail(_left(run, now), _spark(run))]
+            rows += [run, _left(run, now)]
     for group, title in _TITLES.items():
         if found := [job for job in jobs if job.group == group]:
             rows.append(title)
             for job in found:
                 rows.append(job)
                 if group == HERE and job.job in last:
-                    rows.append(Detail(_last(last[job.job], now), _spark(last[job.job])))
+                    rows.append(_last(last[job.job], now))
         if group == HERE and (databases or looking):
             rows += [DATABASES, *databases]
             if looking:
@@ -256,9 +256,10 @@ def counts(run: FoundRun) -> list[str]:
     return parts
 
 
-def _left(run: FoundRun, now: float) -> Line:
-    text = " · ".join([*counts(run), ago(now - run.last_seen)])
-    return ((f"  {text}", "muted"),)
+def _left(run: FoundRun, now: float) -> Detail:
+    first, *others = [*counts(run), ago(now - run.last_seen)]
+    more: list[Line] = [((f" · {each}", "muted"),) for each in others]
+    return Detail(((f"  {first}", "muted"),), (*more, _spark(run)))
 
 
 def _spark(run: FoundRun) -> Line:
@@ -266,13 +267,13 @@ def _spark(run: FoundRun) -> Line:
     return (("  ", "text"), (sparkline(values, _SPARK).strip(), "chart-1"))
 
 
-def _last(run: FoundRun, now: float) -> Line:
+def _last(run: FoundRun, now: float) -> Detail:
     totals = run.summary.totals
     failed: list[Span] = [(", ", "muted"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
     ended_at = run.summary.record.ended_at
     ended = run.last_seen if ended_at is None or run.unfinished else ended_at.timestamp()
     head = f"  last: {ago(now - ended)}, {totals.done:,} done"
-    return ((head, "muted"), *failed)
+    return Detail(((head, "muted"), *failed), (_spark(run),))
 
 
 def _whole_parts(parts: Sequence[Line], width: int) -> Line:
@@ -297,7 +298,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
     now = time.time() if now is None else now
     match row:
         case Detail(line, more):
-            return _whole_parts((line, more), width)
+            return _whole_parts((line, *more), width)
         case FoundJob(error="") as found:
             title = job_title(found, same_name)
             name = column(title, max(_NAMES, cell_len(title)))

@@ -219,6 +219,7 @@ class CompactDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         # All other output to standard output is captured while the screen is shown.
         self._own_output = captured_output_of(app)
+        self._shown_app = app if isinstance(app, CapturesOutput) else None
 
         def on_fault(error: Exception) -> None:
             app.call_later(app._handle_exception, error)
@@ -244,7 +245,7 @@ class CompactDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         """Undo `start_application_mode`: restore the terminal, and capture no more output."""
-        keeps = isinstance(self._app, CapturesOutput) and self._app.keeps_screen
+        keeps = self._shown_app is not None and self._shown_app.keeps_screen
         if keeps:
             self._left_out = (_LEAVE_SCREEN, _SHOW_CURSOR)
             self._own_output.screen_is_kept = True
