@@ -12,7 +12,7 @@ from support.screens import ready, screen_text
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.jobs.loading import load_job
-from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.launcher import Launcher, discovery
 from tui_runner.tui.launcher.command_lines import command_of
 from tui_runner.tui.launcher.discovery import HERE, PACKAGES, find_jobs, functions_in
 from tui_runner.tui.launcher.fields import Draft
@@ -71,6 +71,17 @@ def test_search_does_not_look_below_packages_nor_into_folders_that_are_none(pack
         (folder / "more.py").write_text(TIDY)
     (package / "inner" / "__init__.py").touch()
     assert [each.name for each in find_jobs(package.parent, []) if each.is_here] == ["tidy"]
+
+
+def test_search_ends_after_so_many_files_of_packages(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("another_stall", "third_stall"):
+        other = package.parent / name
+        other.mkdir()
+        (other / "__init__.py").touch()
+        (other / "jobs.py").write_text(TIDY.replace("tidy", f"of_{name}"))
+    monkeypatch.setattr(discovery, "_FILES", 5)
+    found = [each.name for each in find_jobs(package.parent, []) if each.group == PACKAGES]
+    assert found == ["of_another_stall", "tidy"]
 
 
 async def test_form_shows_the_folder_in_which_the_job_of_a_package_runs(package: Path, environ: dict[str, str]) -> None:

@@ -212,7 +212,7 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
         with contextlib.suppress(OSError):  # no such folder, or it cannot be read
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
-    for path in _files_of_packages(folder)[:_FILES]:
+    for path in _files_of_packages(folder):
         of_package = jobs_in(path, PACKAGES)
         found += [job if job.folder else replace(job, place=f"{path.parent.name}/{job.place}") for job in of_package]
     for path in sorted(folder.glob("*.py"))[:_FILES]:
@@ -232,13 +232,15 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 
 def _files_of_packages(folder: Path) -> list[Path]:
-    """Return the Python files of the packages directly below a folder."""
+    """Return at most `_FILES` Python files of the packages directly below a folder."""
     files: list[Path] = []
     with contextlib.suppress(OSError):  # the folder cannot be read
         for package in sorted(folder.iterdir()):
+            if len(files) >= _FILES:
+                break
             if package.name != "sample_jobs" and (package / "__init__.py").is_file():
                 files += sorted(package.glob("*.py"))
-    return files
+    return files[:_FILES]
 
 
 def _recent(job: str, path: Path) -> FoundJob:
