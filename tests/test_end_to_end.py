@@ -97,7 +97,7 @@ def test_an_empty_function_runs_faster_than_in_the_loop_that_people_write(job_fi
     assert snapshot.elapsed - begun < loop
 
 
-def test_the_ledger_says_when_the_first_item_of_each_chunk_started(job_file: Any, new_run: Any, rows: Rows) -> None:
+def test_the_ledger_has_the_times_of_a_run_and_of_its_chunks(job_file: Any, new_run: Any, rows: Rows) -> None:
     source = """
         import time
 
@@ -111,12 +111,15 @@ def test_the_ledger_says_when_the_first_item_of_each_chunk_started(job_file: Any
         def numbers():
             return range(15)
     """
-    assert new_run(job_file(source)).start().finish().items_done == 15
+    snapshot: Snapshot = new_run(job_file(source)).start().finish()
+    assert snapshot.items_done == 15
+    times = "SELECT active_seconds, wall_seconds FROM runner.runs"
+    assert rows(times) == [(snapshot.active_seconds, snapshot.wall_seconds)], "as the screen shows them"
     # All five chunks are sent to the worker at once, and it executes one item at a time.
-    times = rows(
+    chunks = rows(
         """SELECT epoch_ms(started_at), epoch_ms(ended_at), epoch_ms(max(finished_at)) FROM runner.chunks
         JOIN runner.items USING (run_id, chunk) GROUP BY chunk, started_at, ended_at ORDER BY chunk"""
     )
-    assert len(times) == 5
-    for (_, _, before), (started, ended, _) in pairwise(times):
+    assert len(chunks) == 5
+    for (_, _, before), (started, ended, _) in pairwise(chunks):
         assert before - 5 <= started <= ended

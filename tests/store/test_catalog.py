@@ -58,7 +58,7 @@ def test_every_ready_made_query_answers(console: Console, writer: Writer, databa
     assert [row["rows"] for row in answers["Rows per minute"]] == [3]
     assert answers["Failures by type"][0]["items_failed"] == 1
     assert [row["item"] for row in answers["Slowest items"]] in ([0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1])
-    assert answers["Latency histogram"] == [{"seconds_up_to": 0.5, "items": 3}]
+    assert answers["Latency histogram"] == [{"milliseconds_up_to": 512.0, "items": 3}]
     assert answers["Rows per chunk"][0]["failed"] == 1
     assert answers["Newest rows of books"][0]["title"] == "c"
     assert answers["Rows per item of books"][0] == {"_run": 1, "_item": 1, "rows": 2}
@@ -99,7 +99,7 @@ def test_latency_histogram_has_empty_bins(console: Console, writer: Writer, data
     sql = next(each.sql for each in query_templates(catalog(console)) if each.title == "Latency histogram")
     with console.query(sql) as result:
         rows = [tuple(row.values()) for row in result.read_all().to_pylist()]
-    assert rows == [(0.5, 1), (1.0, 0), (2.0, 0), (4.0, 1)]
+    assert rows == [(512.0, 1), (1024.0, 0), (2048.0, 0), (4096.0, 1)]
 
 
 @pytest.mark.parametrize(

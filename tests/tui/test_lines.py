@@ -469,6 +469,18 @@ def test_a_long_message_in_the_summary_gives_way_to_what_became_of_its_attempts(
     assert line.endswith("… (+51 attempts later succeeded)") and len(line) <= 100 and "404 Not Found" in line
 
 
+def test_the_whole_summary_has_whole_messages_of_errors() -> None:
+    message = "page has no table with the heading 'Price list of the second half of the year' " * 2
+    shown = Summary()
+    shown.show_failures([Failures("ValueError", message, 5, 56, 51)], RunCurves())
+    lines = shown.text(replace(busy(), state=RunState.FINISHED), 80).split("\n")
+    begin = next(place for place, line in enumerate(lines) if "ValueError" in line)
+    error = " ".join(" ".join(lines[begin : begin + 4]).split())
+    assert message.strip() in error and "(+51 attempts that later succeeded)" in error
+    assert all(line.startswith("         ") for line in lines[begin + 1 : begin + 3])
+    assert max(map(len, lines)) <= 80
+
+
 def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_first() -> None:
     labels = {"retry_all": "retry failed"}
     narrow = [entry.label for entry in entries(DEFAULT_KEYS, labels, 40, first="retry_all")]

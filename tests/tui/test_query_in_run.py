@@ -52,6 +52,7 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
         assert "run 3 running" in at.shown()
         assert "✔ 1 row" in await at.run("SELECT 'quick d' AS q")
         assert "▲ failed" in await at.run("DELETE FROM books")
+        assert "allows statements" not in at.shown(), "the key would only refuse"
         await at.press("ctrl+r")
         assert app.screen is screen and "only while no run is active" in at.shown()
         await at.press("escape")

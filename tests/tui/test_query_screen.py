@@ -304,6 +304,15 @@ async def test_ready_made_queries_run(database: Database, tmp_path: Path) -> Non
         assert at.tab.editor.text.startswith("SELECT 'mine';")
 
 
+async def test_a_long_ready_made_query_is_shown_from_its_beginning(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path, size=(80, 24)) as at:
+        await at.press("f2", "down", "down", "down", "enter")
+        await at.until(lambda: at.tab.shown is Shown.ROWS)
+        assert at.tab.editor.text.startswith("-- Each line is twice")
+        assert at.tab.editor.cursor_location == (0, 0)
+        await at.until(lambda: "Each line is twice" in at.shown(), "scrolling")
+
+
 async def test_watching_shows_what_changes_and_ends_on_request(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         await at.run("SELECT count(*) AS n, 'same' AS s FROM books")

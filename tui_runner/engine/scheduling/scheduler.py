@@ -628,6 +628,7 @@ class Scheduler:
             begin = self._status.ending_as if self._status.phase is RunState.DRAINING else self._status.draining
             self._status = begin(self._input_failure)
         ending = self._status.ending
+        self._step.clock.end(self._step.now)
         if ending is None or (ending.state is RunState.STOPPED and nothing_left):
             self._status = self._status.finished()
             self._step.do(events.EndRun(RunState.FINISHED, ""))

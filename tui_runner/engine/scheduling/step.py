@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from tui_runner.engine.scheduling.events import Action, Tell
 
 
 class ActiveClock:
-    """A clock of active time: the seconds since `start`, without pauses. It shows 0 before `start`."""
+    """A clock of active time: the seconds from `start` to `end`, without pauses. It shows 0 before `start`.
+
+    After `end` it stands still, so that the screen shows the times that the ledger has.
+    """
 
     def __init__(self) -> None:
         self._started_at: float | None = None
         self._paused_at: float | None = None
         self._paused_seconds = 0.0
+        self._ended_at = math.inf
 
     @property
     def started(self) -> bool:
@@ -34,15 +40,19 @@ class ActiveClock:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
 
+    def end(self, now: float) -> None:
+        """Stop the clock at `now`, for good."""
+        self._ended_at = now
+
     def elapsed(self, now: float) -> float:
         """Return the seconds since `start` at the monotonic time `now`, pauses included."""
-        return 0.0 if self._started_at is None else now - self._started_at
+        return 0.0 if self._started_at is None else min(now, self._ended_at) - self._started_at
 
     def active(self, now: float) -> float:
         """Return the active seconds at the monotonic time `now`."""
         if self._started_at is None:
             return 0.0
-        end = self._paused_at if self._paused_at is not None else now
+        end = self._paused_at if self._paused_at is not None else min(now, self._ended_at)
         return max(0.0, end - self._started_at - self._paused_seconds)
 
 

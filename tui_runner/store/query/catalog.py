@@ -51,11 +51,11 @@ class CatalogTable:
 
 _QUERY = f"""
 WITH things AS (
-    SELECT schema_name, table_name, false AS is_view, estimated_size AS n, table_oid AS oid
+    SELECT schema_name, table_name, false AS is_view, estimated_size AS n
     FROM {CATALOG}.duckdb_tables()
     WHERE database_name = {CATALOG}.current_database() AND NOT internal
     UNION ALL
-    SELECT schema_name, view_name, true, NULL, view_oid FROM {CATALOG}.duckdb_views()
+    SELECT schema_name, view_name, true, NULL FROM {CATALOG}.duckdb_views()
     WHERE database_name = {CATALOG}.current_database() AND NOT internal
 ), columns AS (
     SELECT schema_name, table_name,
@@ -63,9 +63,10 @@ WITH things AS (
     FROM {CATALOG}.duckdb_columns() WHERE database_name = {CATALOG}.current_database() AND NOT internal GROUP BY ALL
 )
 SELECT schema_name, table_name, is_view, n, columns FROM things LEFT JOIN columns USING (schema_name, table_name)
-ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, oid
+ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, table_name
 """
-"""SQL for all tables and views with their columns, schema `main` first and schema `runner` last."""
+"""SQL for all tables and views with their columns, schema `main` first and schema `runner` last. They are sorted by
+name, because their object ids change when another process opens the file."""
 
 
 def catalog(console: Queryable) -> list[CatalogTable]:
@@ -213,12 +214,12 @@ LIMIT 100""",
         "Latency histogram",
         """-- Each line is twice as slow as the one above it.
 WITH bins AS (
-    SELECT CAST(ceil(log2(greatest(seconds, 1e-6))) AS INTEGER) AS bin, count(*) AS items
+    SELECT CAST(ceil(log2(greatest(1000 * seconds, 1e-3))) AS INTEGER) AS bin, count(*) AS items
     FROM runner.items
     WHERE run_id = (SELECT max(run_id) FROM runner.runs) AND isfinite(seconds)
     GROUP BY ALL
 )
-SELECT pow(2, bin) AS seconds_up_to, coalesce(items, 0) AS items
+SELECT pow(2, bin) AS milliseconds_up_to, coalesce(items, 0) AS items
 FROM (SELECT unnest(range(min(bin), max(bin) + 1)) AS bin FROM bins) LEFT JOIN bins USING (bin)
 ORDER BY bin""",
     ),

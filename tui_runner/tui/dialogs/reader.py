@@ -28,8 +28,8 @@ _LONGEST = 200_000
 
 _USUAL_WIDTH = 80
 """Cells of a line for a text that is copied before the dialog knows its width."""
-_LEAST_LOW = 10
-"""Lines of a low dialog on a terminal with less than thirty lines: a third of it would show too little of the text."""
+_LEAST_LOW = 15
+"""Lines of a low dialog on a terminal with less than 45 lines: the statistics of a column have eleven lines."""
 _AROUND_TEXT = 4
 """Lines of the dialog around the text: the border, the title and the keys."""
 

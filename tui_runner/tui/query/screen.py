@@ -818,7 +818,9 @@ class QueryScreen(EarlyClose, Screen[None]):
             before += ";"
         text = f"{before}\n\n{sql}" if before else sql
         editor.replace(text, (0, 0), editor.document.end)
-        editor.move_cursor(editor.document.end)
+        # Show the beginning of a statement that is longer than the editor is high beside a result.
+        is_long = sql.count("\n") >= self.size.height // 3
+        editor.move_cursor(editor.location_of(len(text) - len(sql)) if is_long else editor.document.end)
         if focus:
             editor.focus()
         return tab.to_run()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path, PurePath
+from textwrap import wrap
 
 from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.host_wait import host_wait
@@ -31,6 +32,7 @@ from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import (
     BEFORE,
     RUN_GLYPHS,
+    SHOWN_CHARACTERS,
     WARNING,
     Line,
     PaintedWidget,
@@ -479,9 +481,14 @@ class Summary(SnapshotWidget):
         return "\n".join([head, "", fence, text, fence, ""])
 
     def text(self, snapshot: Snapshot, width: int) -> str:
-        """Return the whole summary as text, with lines for a terminal of `width` cells."""
-        every = summary(snapshot, width, self._failures, self._curves, self._folder)
-        return "\n".join("".join(text for text, _ in line).rstrip() for _, line in every)
+        """Return the whole summary as text, with lines for a terminal of `width` cells and whole messages of errors."""
+        every = summary(snapshot, width, self._failures, self._curves, self._folder, in_full=True)
+        lines: list[str] = []
+        for _, line in every:
+            text = "".join(text for text, _ in line).rstrip()
+            is_command = line[-1][1] == _COMMAND  # the user copies it
+            lines += [text] if is_command else wrap(text, width, subsequent_indent=" " * (_LABEL + 1))
+        return "\n".join(lines)
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return the number of lines of the whole summary."""
@@ -512,6 +519,8 @@ def summary(
     failures: Sequence[Failures] | None = None,
     curves: RunCurves | None = None,
     folder: Path | None = None,
+    *,
+    in_full: bool = False,
 ) -> list[tuple[int, Line]]:
     """Return all lines of the summary, each with its rank. Low terminals leave out the lines with the highest ranks.
 
@@ -524,6 +533,7 @@ def summary(
         failures: failures from the ledger, the most important first; None to take those of the snapshot.
         curves: curves of the whole run; None to show no curves.
         folder: current folder of the user, for commands that the user copies; None if it is unknown.
+        in_full: True for whole messages of errors, whose lines may be longer than `width`.
     """
     curves = curves or RunCurves()
     glyph, role = RUN_GLYPHS[snapshot.state]
@@ -573,18 +583,20 @@ def summary(
         head, tail = _fate(group)
         text = f"{head}: {own(group.type, _ERROR)}: "
         room = width - _LABEL - 1 - cells(((text, "warn"),))
-        if min(len(group.text), _ERROR) + len(tail) > room:
+        longest = SHOWN_CHARACTERS if in_full else _ERROR
+        if min(len(group.text), longest) + len(tail) > room and not in_full:
             tail = shorter_forms(tail)[1]
         # Cut the message to make room for the text after it. If too little of the message would be left, the text gets
         # a line of its own, because its number without its unit would be taken for one of items.
-        is_beside = room - len(tail) >= min(len(group.text), _LEAST_ERROR)
+        is_beside = in_full or room - len(tail) >= min(len(group.text), _LEAST_ERROR)
+        space = longest if in_full or not is_beside else min(room - len(tail), longest)
         lines.append(
             (
                 5,
                 (
                     (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
                     (text, "warn"),
-                    *message_spans(group.text, "warn", min(room - len(tail), _ERROR) if is_beside else _ERROR),
+                    *message_spans(group.text, "warn", space),
                     (tail if is_beside else "", "muted"),
                 ),
             )
