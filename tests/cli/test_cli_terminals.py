@@ -55,6 +55,19 @@ def test_a_reader_that_closes_a_pipe_causes_no_error(cli: CommandLine, here: Pat
     assert "finished" in cli("runs", "mute.duckdb", cwd=here).out
 
 
+def test_terminal_without_a_screen_is_told_why_it_shows_the_help(tmp_path: Path) -> None:
+    terminal = PseudoTerminal([], tmp_path, program=("env", "TERM=dumb", *COMMAND))
+    try:
+        assert terminal.exit_code() == 0
+        first, _, usage, *_ = terminal.text().splitlines()
+        assert (
+            first == "tui-runner: the launcher needs a terminal that shows a screen, but TERM is dumb; this is the help"
+        )
+        assert usage.startswith("Usage: ")
+    finally:
+        terminal.close()
+
+
 def test_on_a_terminal_the_progress_line_stays_on_its_line(tmp_path: Path) -> None:
     run = Stopped(tmp_path)
     ours, theirs = pty.openpty()

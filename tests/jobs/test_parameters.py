@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
+from tui_runner.jobs.conversion import described, described_source
 from tui_runner.jobs.parameters import Parameter, Secret, bind, convert, jsonable, merged, parameters_of, stored
 
 
@@ -298,3 +299,29 @@ def test_bytes_are_their_text_or_base64_in_a_ledger() -> None:
 
 def test_jsonable_takes_anything() -> None:
     assert jsonable({"a": {3, 1}, "b": object, "c": math.pi}) == {"a": [1, 3], "b": repr(object), "c": math.pi}
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        "int",
+        "int | None",
+        "Optional[str]",
+        "Literal['eu', 'us']",
+        "Literal['eu', 3] | None",
+        "list[int]",
+        "tuple[int, ...]",
+        "tuple[int, str]",
+        "dict[str, int]",
+        "Annotated[list[str], 'text']",
+        "datetime",
+        "Path",
+    ],
+)
+def test_annotation_is_described_in_the_same_words_before_and_after_the_job_is_loaded(annotation: str) -> None:
+    assert described_source(annotation) == described(eval(annotation))
+
+
+@pytest.mark.parametrize("annotation", ["list[", "no type at all", "x" * 3 + "[" * 5_000, "Literal[f()]"])
+def test_annotation_that_cannot_be_read_is_shown_as_it_is(annotation: str) -> None:
+    assert described_source(annotation) == annotation

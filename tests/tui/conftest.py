@@ -12,6 +12,8 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from tui_runner.tui import launcher
+
 
 @pytest.fixture(autouse=True)
 def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -23,6 +25,12 @@ def _cursors_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine a picture is taken half a second later, when the cursor is not there."""
     for widget in (Input, TextArea):
         monkeypatch.setattr(widget.cursor_blink, "_default", False)
+
+
+@pytest.fixture(autouse=True)
+def _jobs_and_databases_are_listed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, databases would be listed after the jobs, and the cursor would move when they are."""
+    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from rich.cells import cell_len
 from support.database_owner import run_of_another_process
 from support.pilots import driven
 from support.screens import JOB, field, ready, screen_text
@@ -28,6 +30,7 @@ from tui_runner.tui import launcher
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Spot, Starters
+from tui_runner.tui.launcher.details import database_details
 from tui_runner.tui.launcher.discovery import (
     HERE,
     RECENT,
@@ -42,7 +45,7 @@ from tui_runner.tui.launcher.discovery import (
     jobs_in,
 )
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Detail, Row, drawn, first_choice, listed, row_name
+from tui_runner.tui.launcher.rows import Detail, Row, Samples, drawn, first_choice, listed, row_name
 from tui_runner.tui.themes import DEFAULT_THEME
 from tui_runner.tui.widgets.list_view import Rows
 
@@ -337,7 +340,7 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
         await pilot.press("down")
         await ready(pilot)
         shown = screen_text(app)
-        assert "⚠ a.duckdb" not in shown and "It can be queried meanwhile." in shown and "o query" in shown
+        assert "⚠ a.duckdb" not in shown and "It can be queried meanwhile." in shown and "Enter query" in shown
         assert "r go on" not in shown
         await pilot.press(key)
         await pilot.pause()
@@ -360,14 +363,14 @@ async def test_a_run_of_another_process_shows_its_state_and_share(
                 await ready(pilot)
                 shown = screen_text(app)
                 assert "a.duckdb  finished  100 %" in shown and "in use by" in shown
-                assert "run 1 of " in shown and ": finished, 100 % done" in shown
+                assert "── run 1 of " in shown and "finished · begun " in shown and "5 of 5 items done" in shown
+                assert f"pid {os.getpid()}" not in "".join(beside(app)) and "database  " in shown
                 assert "go on" not in shown
 
 
 async def test_unfinished_runs_are_listed_first_and_the_cursor_stays_on_its_row(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)  # however busy the machine is
     (folder / "no.duckdb").write_text("not one at all")
     for name in ("old", "stopped"):
         run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb", backend="inline")
@@ -742,14 +745,19 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
     run = found_run(done=30, failed=12, cancelled=8)
     rows = listed([], [FoundDatabase(run.database, (run,))], now=1_000.0)
     detail = next(row for row in rows if isinstance(row, Detail))
-    assert "".join(text for text, _ in detail.line).strip() == "50 left · 12 failed · 8 cancelled · just now"
+
+    def text(width: int) -> str:
+        return "".join(text for text, _ in drawn(detail, width, same_name={})).rstrip()
+
+    assert text(60) == "  50 left · 12 failed · 8 cancelled · just now"
+    assert text(45) == "  50 left · 12 failed · 8 cancelled"  # what does not fit is left out whole
 
 
 def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     def text(row: Row, width: int) -> str:
         return "".join(text for text, _ in drawn(row, width, same_name={}, now=1_000.0)).rstrip()
 
-    detail = Detail((("  last: just now, 90 done", "muted"),), (("  ", "text"), ("▁▃█", "chart-1")))
+    detail = Detail((("  last: just now, 90 done", "muted"),), ((("  ", "text"), ("▁▃█", "chart-1")),))
     assert text(detail, 30) == "  last: just now, 90 done  ▁▃█"
     assert text(detail, 29) == "  last: just now, 90 done"
     elsewhere = FoundJob("/there/on/the/disk/shop.py:tidy", "tidy", "Sweep.", RECENT)
@@ -761,6 +769,67 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     assert text(found, 53) == whole
     assert text(found, 52) == whole.removesuffix("  just now")
     assert text(found, 41) == whole.removesuffix("  12 failed  just now")
+
+
+def test_database_in_use_shows_the_share_of_the_dashboard_and_names_the_process_beside_the_list_only() -> None:
+    def text(width: int) -> str:
+        return "".join(text for text, _ in drawn(found, width, same_name={}, now=1_000.0))
+
+    run = found_run("finished", done=96, failed=3, cancelled=1)
+    error = "in use by tui-runner (pid 12796)"
+    found = FoundDatabase(run.database, error=error, in_use=True, newest=run)
+    assert text(80) == f"books.duckdb  finished  100 %  3 failed  {error}"
+    assert text(47) == "books.duckdb  finished  100 %  in use  3 failed"
+    assert text(46) == "books.duckdb  finished  100 %  in use"
+    assert text(36) == "books.duckdb  finished  100 %"
+    keys = {name: name for name in ("query", "retry")}
+    beside = "\n".join(
+        "".join(text for text, _ in each.line) for each in database_details(found, 67, 40, keys, 1_000.0)
+    )
+    for part in (error, "run 3 of books", "96 of 100 items done  3 failed", "0 left · 1 cancelled", "books.duckdb"):
+        assert part in beside
+
+
+def test_name_of_a_database_that_does_not_fit_beside_the_bar_of_a_run_is_left_out_whole() -> None:
+    run = replace(found_run(done=30), database=Path("/data/a_long_name_of_a_database.duckdb"))
+    for width in range(31, 90):
+        shown = "".join(text for text, _ in drawn(run, width, same_name={}))
+        assert cell_len(shown) <= width
+        assert shown.endswith((" ", "─", "  a_long_name_of_a_database.duckdb"))
+
+
+async def test_key_that_has_no_effect_on_a_row_says_why(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    (folder / "no.duckdb").write_text("not one at all")
+    (folder / "broken.py").unlink()
+    keys = ("r", "R", "o", "t", "c", "ctrl+s", "tab")
+    has_effect = {
+        FoundRun: {"r", "o", "c", "ctrl+s"},
+        FoundJob: {"t", "c", "ctrl+s", "tab"},
+        FoundDatabase: {"o", "c"},
+        Samples: set(),
+    }
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        rows = found_rows(app)
+        seen = set()
+        for place, row in enumerate(rows.rows):
+            if isinstance(row, str | Detail):
+                continue
+            is_broken = isinstance(row, FoundDatabase) and not row.can_be_queried
+            seen.add(type(row))
+            for key in keys:
+                if key in has_effect[type(row)] and not is_broken:
+                    continue
+                rows.go_to(place)
+                app._say("")
+                await pilot.press(key)
+                message = str(app.query_one("#trouble", Static).content)
+                assert message, f"{key} on {row}"
+                assert not is_broken or row.error in message or key in ("t", "ctrl+s", "tab", "c")
+        assert seen == set(has_effect)
 
 
 def test_jobs_of_one_name_have_the_last_runs_of_their_own_files() -> None:
@@ -823,7 +892,6 @@ async def test_a_job_of_another_folder_runs_there(
 async def test_the_cursor_begins_on_the_row_where_the_launcher_was_left(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)
     for name in ("a", "b"):
         new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb").runner.close()
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:

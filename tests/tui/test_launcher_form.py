@@ -25,9 +25,9 @@ from tui_runner.store.database import Database
 from tui_runner.tui import launcher as launcher_module
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
-from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun, jobs_in
+from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun, find_databases, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Samples
+from tui_runner.tui.launcher.rows import Samples, row_name
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
 
@@ -260,7 +260,6 @@ async def test_a_database_shows_its_tables_and_its_runs_newest_first(
 async def test_everything_is_to_be_seen_at_first_sight_at_80_by_24(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher_module, "_PATIENCE", 60.0)
     (folder / "other.py").write_text(JOB + JOB.replace("pages", "leaves").replace("def items", "def more"))
     for name in ("a", "b"):
         run = new_run(f"{folder}/shop.py:books", params={"base": name}, database=folder / f"{name}.duckdb")
@@ -277,7 +276,6 @@ async def test_everything_is_to_be_seen_at_first_sight_at_80_by_24(
 async def test_what_is_below_the_list_is_named_in_its_last_line(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher_module, "_PATIENCE", 60.0)
     for number in range(60):
         (folder / f"many_{number}.py").write_text(JOB.replace("pages", f"pages_{number}"))
     new_run(f"{folder}/shop.py:books", params={"base": "x"}, database=folder / "a.duckdb").start().finish()
@@ -435,7 +433,7 @@ async def test_the_copied_command_does_the_same_as_the_form(folder: Path, enviro
     with duckdb.connect(str(folder / "my rows.duckdb"), read_only=True) as database:
         rows = database.execute("SELECT address, unit FROM books").fetchall()
     assert rows == [(values["base"], values["unit"])] * 3
-    [run] = launcher_module.find_databases(folder)[0].runs
+    [run] = find_databases(folder)[0].runs
     assert request is not None and run.summary.record.settings["chunk_size"] == 2
     given = {name: str(run.summary.record.settings[name]) for name in request.settings}
     expected = {**request.settings, "max_memory": "2000000000", "rate": "500.0", "timeout": "9.0"}
@@ -468,3 +466,57 @@ async def test_down_and_enter_that_arrive_together_open_the_form_of_the_row_belo
         for _ in range(3):
             await ready(pilot)
         assert isinstance(app.focused, Input)
+
+
+async def test_description_of_a_job_is_wrapped_and_only_a_very_long_one_is_cut(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    long = "One page of it. " + "words " * 22 + "end."
+    (folder / "shop.py").write_text(SHOP.replace("One page of the catalogue:", long))
+    async with driven(Launcher(folder, environ), size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("tab")
+        await ready(pilot)
+        assert long in " ".join(screen_text(app).replace("│", " ").split())
+    (folder / "shop.py").write_text(SHOP.replace("One page of the catalogue:", "words " * 200))
+    async with driven(Launcher(folder, environ), size=(120, 24)) as pilot:
+        app = await ready(pilot)
+        lines = [line for line in screen_text(app).splitlines() if "words words" in line.partition("││")[2]]
+        assert len(lines) == 3 and lines[2].rstrip(" │").endswith("words …")
+
+
+async def test_table_that_another_job_of_the_same_name_fills_is_named_before_the_start(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    (folder / "copy.py").write_text((folder / "shop.py").read_text())
+
+    def warned(app: Launcher) -> str:
+        return " ".join(screen_text(app).replace("│", " ").split())
+
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        assert app.query_one("#found", Rows).current.job == f"{folder}/copy.py:books"
+        assert "shop.py has a job of this name, for the same table: name another file" in warned(app)
+    run = new_run(f"{folder}/shop.py:books", params={"base": "x"}, backend="inline", database=folder / "books.duckdb")
+    run.start().finish()
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        rows = app.query_one("#found", Rows)
+        rows.go_to(next(n for n, row in enumerate(rows.rows) if row_name(row) == f"{folder}/shop.py:books"))
+        await ready(pilot)
+        assert "name another file" not in warned(app)  # the rows in the table are its own
+        rows.go_to(next(n for n, row in enumerate(rows.rows) if row_name(row) == f"{folder}/copy.py:books"))
+        await ready(pilot)
+        assert "its table books already has rows of" in warned(app) and "shop.py:books: name another file" in warned(
+            app
+        )
+        await pilot.press("enter")
+        await ready(pilot)
+        assert "its table books already has rows of" in warned(app)
+        app._pane.form.go_to_field("database:database")
+        await pilot.press(*"other")
+        await ready(pilot)
+        assert "already has rows of" not in warned(app)
+        await pilot.press(*["backspace"] * 5)
+        await ready(pilot)
+        assert "already has rows of" in warned(app)

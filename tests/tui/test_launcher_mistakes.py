@@ -167,6 +167,7 @@ async def test_a_secret_that_the_database_does_not_keep_is_asked_for_unseen(
         while not isinstance(app.screen, Ask):
             await pilot.pause(0.01)
         assert "base: a secret" in screen_text(app)
+        assert not app.query_one("#trouble").display  # nothing is being started while the user is asked
         await pilot.press(*"hush")
         assert "hush" not in screen_text(app)
         await pilot.press("enter")

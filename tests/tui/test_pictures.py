@@ -157,7 +157,6 @@ def _in_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Non
     monkeypatch.setattr(rows, "size", lambda nbytes: "2.1 MB")  # DuckDB's files differ by a block now and then
     monkeypatch.setattr(details, "size", lambda nbytes: "2.1 MB")
     monkeypatch.setattr(launcher, "__version__", "0.1.0")
-    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)  # on a busy machine runs would come after jobs
 
 
 @every_theme

@@ -102,6 +102,45 @@ def test_files_beside_a_job_that_are_called_like_libraries_are_not_imported_by_t
     assert not (here / "imported").exists()
 
 
+def test_shell_is_not_shown_between_the_launcher_and_the_other_screens(
+    terminal: Callable[..., PseudoTerminal],
+) -> None:
+    screen = terminal(source=JOB.replace("50_000", "5"))
+    screen.shows("own items")
+    place = screen.press("\x13")  # Ctrl-S starts the run
+    screen.shows("FINISHED", place)
+    place = screen.press("\x1b")
+    screen.shows("work.duckdb", place)
+    screen.shows("samples", place)
+    screen.press("\x1b[B")
+    screen.shows("opens it for queries", place)
+    place = screen.press("o")
+    screen.shows("✔ 5 rows", place)  # before, Esc would cancel the statement
+    place = screen.press("\x1b")
+    screen.shows("jobs and databases", place)
+    screen.shows("samples", place)
+    assert screen.output.count(b"\x1b[?1049h") == 1 and b"\x1b[?1049l" not in screen.output
+    screen.press("q")
+    assert screen.exit_code() == 0
+    assert screen.output.count(b"\x1b[?1049l") == 1
+
+
+def test_error_after_the_launcher_is_not_written_over_its_screen(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path
+) -> None:
+    first = terminal("run", "work.py", "--limit", "5", "--headless")
+    assert first.exit_code() == 0
+    screen = terminal()
+    screen.shows("work.duckdb")
+    screen.press("/work.duckdb\r")
+    screen.shows("only “work.duckdb”")
+    (tmp_path / "work.duckdb").write_text("no database any more")
+    place = screen.press("o")
+    assert screen.exit_code() == 4
+    shown = screen.output[place:]
+    assert -1 < shown.find(b"\x1b[?1049l") < shown.find(b"work.duckdb: ")
+
+
 def test_bytes_that_are_no_text_harm_neither_the_screen_nor_the_run(terminal: Callable[..., PseudoTerminal]) -> None:
     screen = terminal("run", "work.py", "--tui")
     screen.shows("RUNNING")

@@ -43,7 +43,7 @@ from tui_runner.cli.options import (
 )
 from tui_runner.errors import EXIT_OK, ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
-from tui_runner.system.terminal import is_terminal
+from tui_runner.system.terminal import is_terminal, needs_screen
 from tui_runner.text.messages import quoted
 
 DEBUG = "--debug"
@@ -342,7 +342,7 @@ def export(
 def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = None) -> ExitCode:
     """Open the query screen for a database, also while a run writes to it."""
     if not at_terminal():
-        raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
+        raise UserError(needs_screen("the query screen"), "open", "use: tui-runner query DB SQL")
     from tui_runner.tui.query.app import open_database
     from tui_runner.tui.themes import chosen_theme
 
@@ -359,7 +359,7 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
 def launch(context: typer.Context, theme: ThemeOption = None) -> ExitCode:
     """Choose a job and fill in its form, resume a run, or open a database; the same as `tui-runner` alone."""
     if not at_terminal():
-        raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
+        raise UserError(needs_screen("the launcher"), "launch", "use: tui-runner run JOB")
     prepare_arrow()
     from tui_runner.cli.run import launch as show
 

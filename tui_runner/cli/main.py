@@ -21,7 +21,7 @@ from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
-from tui_runner.system.terminal import discard_output, prepare_streams
+from tui_runner.system.terminal import discard_output, needs_screen, prepare_streams
 from tui_runner.text.messages import nearest, plain
 
 EXIT_FAULT = 70
@@ -158,8 +158,15 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _by_default() -> str:
-    """Return the command for `tui-runner` without arguments: the launcher on a terminal, otherwise the help."""
-    return "launch" if at_terminal() else "--help"
+    """Return the command for `tui-runner` without arguments: the launcher on a terminal, otherwise the help.
+
+    Say why, if the user is at a terminal and expects the launcher.
+    """
+    if at_terminal():
+        return "launch"
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        print(f"tui-runner: {needs_screen('the launcher')}; this is the help\n", file=sys.stderr)
+    return "--help"
 
 
 def _without_debug(arguments: list[str]) -> list[str]:

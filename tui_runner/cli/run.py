@@ -28,7 +28,7 @@ from tui_runner.inputs.source import silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
-from tui_runner.system.terminal import columns, is_terminal
+from tui_runner.system.terminal import columns, is_terminal, needs_screen
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback
 from tui_runner.text.safe_text import safe_text
@@ -120,6 +120,7 @@ def launch(theme: str | None, program: Program) -> int:
     from tui_runner.tui.launcher import Spot, Starters
     from tui_runner.tui.launcher import launch as choose  # imported here because Textual takes 200 ms
     from tui_runner.tui.query.app import open_database
+    from tui_runner.tui.terminal.driver import kept_screen_ended
     from tui_runner.tui.themes import chosen_theme
 
     return_freed_memory()  # before threads start, because each would get an arena
@@ -128,31 +129,32 @@ def launch(theme: str | None, program: Program) -> int:
     output = program.catch_output(reserve_stdout=True)
     starters = Starters(_first_job, _samples)
     spot = Spot(here)
-    while True:
-        # A resumed run has changed the current folder to its own.
-        os.chdir(spot.folder)
-        chosen, spot = choose(
-            spot,
-            os.environ,
-            theme=display.theme,
-            begin=partial(_begun, output=output),
-            captured_output=output,
-            starters=starters,
-            shell=here,
-        )
-        if isinstance(chosen, Runner):
-            code = _show(chosen, display, here, output, from_list=True)
-            if code is not None:
-                return code
-            output.discard()
-            continue
-        output.discard()  # discard what jobs wrote that were only shown in the form
-        if chosen is None:
-            return EXIT_OK
-        if isinstance(chosen, RunRequest):
-            return run_in_foreground(chosen, display, program)
-        # Show the launcher again afterwards, because users usually continue there.
-        open_database(chosen, theme=display.theme, output=output)
+    with kept_screen_ended(output):
+        while True:
+            # A resumed run has changed the current folder to its own.
+            os.chdir(spot.folder)
+            chosen, spot = choose(
+                spot,
+                os.environ,
+                theme=display.theme,
+                begin=partial(_begun, output=output),
+                captured_output=output,
+                starters=starters,
+                shell=here,
+            )
+            if isinstance(chosen, Runner):
+                code = _show(chosen, display, here, output, from_list=True)
+                if code is not None:
+                    return code
+                output.discard()
+                continue
+            output.discard()  # discard what jobs wrote that were only shown in the form
+            if chosen is None:
+                return EXIT_OK
+            if isinstance(chosen, RunRequest):
+                return run_in_foreground(chosen, display, program)
+            # Show the launcher again afterwards, because users usually continue there.
+            open_database(chosen, theme=display.theme, output=output, from_list=True)
 
 
 def _first_job(folder: Path) -> str:
@@ -235,7 +237,7 @@ def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
         if piped:
             raise UserError("items from standard input leave the dashboard without a keyboard", where, "leave it out")
         if not terminal:
-            raise UserError("the dashboard needs a terminal", where, "use --headless here")
+            raise UserError(needs_screen("the dashboard"), where, "use --headless here")
         return False
     return bool(display.headless) or display.json or display.quiet or piped or not terminal
 

@@ -46,6 +46,8 @@ class CapturedOutput:
         out: standard output for tui-runner's own text, also while descriptor 1 is captured.
         err: standard error for tui-runner's own text, also while descriptor 2 is captured.
         redaction: removes secrets from lines; set by `use_redaction`.
+        screen_is_kept: True while no application is shown, but the terminal still shows the last one, because another
+            one follows.
     """
 
     takes = frozenset({Tick})
@@ -55,6 +57,7 @@ class CapturedOutput:
         self.out: TextIO = sys.stdout
         self.err: TextIO = sys.stderr
         self.redaction = Redaction()
+        self.screen_is_kept = False
         self._log = JobLog(None, self.redact)
         self._printed = JobStream(self._log, "INFO", None)
         self._complained = JobStream(self._log, "WARNING", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import collections.abc
 import json
@@ -113,6 +114,44 @@ def described(annotation: Any) -> str:
     name = getattr(kind, "__name__", None) or str(kind)
     each = kind in _COLLECTIONS and arguments and (kind is not tuple or arguments[-1] is Ellipsis)
     return f"{name} of {described(arguments[0])}" if each else name
+
+
+def described_source(annotation: str) -> str:
+    """Return the text of `described` for an annotation in source code, without executing it.
+
+    A name says nothing about its type, so an enumeration is described by its name, not by its members.
+    """
+    try:
+        return _described(ast.parse(annotation, mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a text in quotes may be anything
+        return annotation
+
+
+def _described(node: ast.expr) -> str:
+    match node:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return f"{_described(left)} or {_described(right)}"
+        case ast.Constant(value=None):
+            return "none"
+        case ast.Constant(value=str(text)):  # a type in quotes
+            return text
+        case ast.Attribute(attr=name):
+            return name
+        case ast.Subscript(value=ast.Name(id=name) | ast.Attribute(attr=name), slice=inside):
+            parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            if name == "Literal":
+                return f"one of: {listed([ast.literal_eval(part) for part in parts])}"
+            if name == "Optional":
+                return f"{_described(inside)} or none"
+            if name == "Union":
+                return " or ".join(map(_described, parts))
+            if name in ("Annotated", "Final", "ClassVar"):
+                return _described(parts[0])
+            of_any_length = len(parts) == 2 and isinstance(parts[1], ast.Constant) and parts[1].value is Ellipsis
+            if name in {kind.__name__ for kind in _COLLECTIONS} and (name != "tuple" or of_any_length):
+                return f"{name} of {_described(parts[0])}"
+            return name
+    return ast.unparse(node)
 
 
 def _json_or_text(text: str) -> Any:

@@ -355,10 +355,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
 
 def _as_module(path: Path) -> str:
     """Return advice for a file with relative imports: these work only if the job is named by its package and module."""
-    root = path.parent
-    while (root.parent / "__init__.py").is_file() and root.parent != root:
-        root = root.parent
-    name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
+    name, folder = module_of(path)
     try:
         functions = [each for each in ast.parse(path.read_bytes()).body if isinstance(each, _FUNCTIONS)]
     except (OSError, SyntaxError, ValueError):
@@ -366,7 +363,15 @@ def _as_module(path: Path) -> str:
     # A function with a decorator is probably the job's function.
     chosen = sorted(functions, key=lambda each: (not each.decorator_list, each.name.startswith("_")))
     reference = f"{name}:{chosen[0].name}" if chosen else name
-    return f"name it as a part of its package, in the folder {plain(root.parent)}: {plain(reference)}"
+    return f"name it as a part of its package, in the folder {plain(folder)}: {plain(reference)}"
+
+
+def module_of(path: Path) -> tuple[str, Path]:
+    """Return the dotted name of the module in a file of a package, and the folder in which the name is valid."""
+    root = path.parent
+    while (root.parent / "__init__.py").is_file() and root.parent != root:
+        root = root.parent
+    return ".".join(path.relative_to(root.parent).with_suffix("").parts), root.parent
 
 
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef

@@ -101,6 +101,13 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def needs_screen(what: str) -> str:
+    """Return the reason why `what`, such as "the launcher", is not shown where `is_terminal` returned False."""
+    if os.environ.get("TERM") == "dumb":
+        return f"{what} needs a terminal that shows a screen, but TERM is dumb"
+    return f"{what} needs a terminal"
+
+
 def columns(stream: TextIO) -> int:
     """Return the width of the terminal of a stream in columns; 80 if unknown."""
     try:

@@ -255,7 +255,7 @@ class RunnerApp(ShutdownApp):
 
     def on_run_screen_to_list(self) -> None:
         """Leave the application with `to_list` set, so that its caller shows the launcher again."""
-        self.to_list = True
+        self.to_list = self.keeps_screen = True
         self.exit()
 
     def on_run_screen_query(self, event: RunScreen.Query) -> None:

@@ -14,6 +14,7 @@ import gc
 import io
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
+from textual.worker import get_current_worker
 
 from tui_runner._version import __version__
 from tui_runner.engine.captured_output import CapturedOutput
@@ -52,15 +54,18 @@ from tui_runner.tui.launcher.command_lines import command_of
 from tui_runner.tui.launcher.details import TextLine, empty_folder
 from tui_runner.tui.launcher.discovery import (
     HERE,
+    PACKAGES,
     SAMPLES_HERE,
     FoundDatabase,
     FoundJob,
     FoundRun,
-    find_databases,
+    database_paths,
     find_jobs,
+    read_database,
+    shared_table,
 )
 from tui_runner.tui.launcher.fields import Draft
-from tui_runner.tui.launcher.footer import labels_of
+from tui_runner.tui.launcher.footer import labels_of, no_effect
 from tui_runner.tui.launcher.opening import RunOpener
 from tui_runner.tui.launcher.pane import Pane, Text
 from tui_runner.tui.launcher.rows import Row, Samples, below, drawn, first_choice, is_passed_over, listed, row_name
@@ -72,9 +77,19 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 
-_PATIENCE = 1.5
-"""Seconds that the first list waits for databases. Rows that are found after that must move neither the visible rows
-nor the cursor, so a short wait avoids inserting rows; a longer one would leave the screen empty."""
+_PATIENCE = 0.3
+"""Seconds that the first list waits for databases, so that those of most folders are listed together with the jobs. A
+longer wait would leave the screen empty: reading 20 databases takes 2 s."""
+_READ_AGAIN = (0.5, 1.0, 2.0, 4.0)
+"""Seconds after which a database that another process has open is read again: soon at first, because that process may
+only read it."""
+_READ_AGAIN_SLOWLY = 10.0
+"""Seconds between further attempts while the launcher is open. Each asks the process of a run for its progress."""
+_STOP_SECONDS = 0.1
+"""Seconds between two looks of a thread that waits for a database whether its search has been cancelled."""
+_REACTION_SECONDS = 0.5
+"""Seconds after the cursor has moved to an unfinished run by itself in which a key does not resume the run. The user
+may have pressed the key for the row that was under the cursor before."""
 _NARROW = 100
 """Columns of the terminal below which either the list or the right side is shown, but not both."""
 
@@ -99,11 +114,15 @@ class Spot:
             of a job refer.
         row: `row_name` of the row under the cursor; empty for the row that the user most likely wants.
         drafts: the texts typed into the forms of jobs; the key is the job's text for `load_job`.
+        wanted: the filter of the list; empty for all rows.
+        databases: databases that were found in the folder. They are listed until they have been read again.
     """
 
     folder: Path
     row: str = ""
     drafts: dict[str, Draft] = field(default_factory=dict, compare=False)
+    wanted: str = ""
+    databases: tuple[FoundDatabase, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +188,16 @@ class Launcher(ListNavigation, Application[Chosen]):
         """The place where the cursor begins, and later where it is."""
         self._opening = False  # True while a run is being opened, to ignore a second start
         self._starters = starters or Starters()
-        self._wanted = ""
+        self._wanted = self.spot.wanted
         self._jobs: list[FoundJob] = []
-        self._made = ""
-        """`row_name` of the job that was last written or copied into the folder; empty for none."""
-        self._databases: list[FoundDatabase] = []
+        self._goal = self.spot.row
+        """`row_name` of the row to which the cursor moves as soon as it is listed; empty for none."""
+        self._is_placed = False
+        """True when the cursor has reached its first row, or the user has used it. It then stays on its row."""
+        self._jumped_at = -_REACTION_SECONDS
+        """When the cursor last moved to an unfinished run by itself, in seconds of the monotonic clock."""
+        self._databases: list[FoundDatabase] = list(self.spot.databases)
+        self._attempts = 0
         self._names: Counter[str] = Counter()
         self._files = 0
         self._looking = True
@@ -186,7 +210,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """True while the text about a row covers the list of a narrow terminal."""
         self._reading = threading.Lock()
         """Held while a database is opened, because a process must not open the same database twice."""
-        self._opener = RunOpener(self, begin, self._reading)
+        self._opener = RunOpener(self, begin, self._reading, self._say_starting)
         themes = find_themes()
         self._folder = folder
         self._shell = shell or folder
@@ -240,28 +264,31 @@ class Launcher(ListNavigation, Application[Chosen]):
     # --- the list of jobs and runs -------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Search the folder for jobs at once, and for databases in a thread."""
+        """Search the folder for jobs at once, and for databases in a thread. Known databases stay listed meanwhile."""
         if self._pane.is_form:  # the command palette can start a search from the form
             self._leave_form()
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
         self._names = Counter(job.name for job in self._jobs)
         self._files = sum(1 for _ in self._folder.glob("*.py"))
-        self._databases = []
-        self._late = False
         self._looking = True
+        self._is_placed = False
+        self._attempts = 0
         self._pane.look_in(self._folder)
-        self.query_one("#found", Rows).show([])
         self.run_worker(self._find_databases, thread=True, group="runs", exclusive=True)
-        self._patience = self.set_timer(_PATIENCE, self._list_without_runs)
+        if self._databases:
+            # The width of the list is known after the first layout.
+            self.call_after_refresh(self._list)
+        else:
+            self.query_one("#found", Rows).show([])
+            self.set_timer(_PATIENCE, self._list_without_runs)
         self._about()
 
     def _list_without_runs(self) -> None:
         if self._looking:
-            self._late = True
             self._list()
 
     def _title_lines(self, width: int) -> list[Line]:
-        jobs = sum(1 for job in self._jobs if job.group in (HERE, SAMPLES_HERE) and not job.error)
+        jobs = sum(1 for job in self._jobs if job.group in (HERE, SAMPLES_HERE, PACKAGES) and not job.error)
         databases = len(self._databases)
         found = (
             f"{plural(jobs, 'job')} · {'looking for databases …' if self._looking else plural(databases, 'database')}"
@@ -315,14 +342,65 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     def _find_databases(self) -> None:
-        with self._reading:
-            databases = find_databases(self._folder)
-        self.call_later(self._found_databases, databases)
+        folder = self._folder
+        found = self._read(database_paths(folder), folder)
+        if found is not None:
+            self.call_later(self._found_databases, folder, [each for each in found.values() if each is not None])
 
-    def _found_databases(self, databases: list[FoundDatabase]) -> None:
+    def _read(self, paths: Sequence[Path], folder: Path) -> dict[Path, FoundDatabase | None] | None:
+        """Read databases in a thread. Return None if the search has been cancelled, as at the end of the launcher."""
+        worker = get_current_worker()
+        found: dict[Path, FoundDatabase | None] = {}
+        for path in paths:
+            # Hold the lock for one database at a time, so that a run need not wait for all of them. An open run keeps
+            # it, so do not wait for it without end.
+            while not self._reading.acquire(timeout=_STOP_SECONDS):
+                if worker.is_cancelled:
+                    return None
+            try:
+                if worker.is_cancelled:
+                    return None
+                found[path] = read_database(path, folder)
+            finally:
+                self._reading.release()
+        return found
+
+    def _found_databases(self, folder: Path, databases: list[FoundDatabase]) -> None:
+        if folder != self._folder:
+            return
         self._databases, self._looking = databases, False
-        self._list()
+        self._list(keep_view=True)
         self.call_after_refresh(self._get_ready)
+        self._plan_reading_again()
+
+    def _plan_reading_again(self) -> None:
+        """Read the databases again, after a while, that other processes have open."""
+        if any(database.in_use for database in self._databases):
+            delay = _READ_AGAIN[self._attempts] if self._attempts < len(_READ_AGAIN) else _READ_AGAIN_SLOWLY
+            self._attempts += 1
+            self.set_timer(delay, self._read_again)
+
+    def _read_again(self) -> None:
+        # A new search reads all databases. While a run is being opened, the list is of no interest.
+        if not self._looking and not self._opening:
+            self.run_worker(self._read_those_in_use, thread=True, group="runs", exclusive=True)
+        elif self._opening:
+            self._plan_reading_again()
+
+    def _read_those_in_use(self) -> None:
+        folder = self._folder
+        found = self._read([each.path for each in self._databases if each.in_use], folder)
+        if found is not None:
+            self.call_later(self._has_read_again, folder, found)
+
+    def _has_read_again(self, folder: Path, found: Mapping[Path, FoundDatabase | None]) -> None:
+        if folder != self._folder or self._looking:
+            return
+        databases = [now for each in self._databases if (now := found.get(each.path, each)) is not None]
+        if databases != self._databases:
+            self._databases = databases
+            self._list(keep_view=True)
+        self._plan_reading_again()
 
     async def _get_ready(self) -> None:
         """Do slow work before the user presses a key that would have to wait for it."""
@@ -335,8 +413,13 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Return the objects of the launcher to the garbage collector."""
         gc.unfreeze()
 
-    def _list(self) -> None:
-        """Show the rows found so far. The cursor stays on its row; visible rows do not move for late databases."""
+    def _list(self, *, keep_view: bool = False) -> None:
+        """Show the rows found so far. The cursor stays on its row, as soon as it has been placed.
+
+        Args:
+            keep_view: True to scroll by the number of rows that were added above the cursor, so that the visible rows
+                do not move under the user's hand.
+        """
         found: Rows[Row] = self.query_one("#found", Rows)
         rows = listed(
             self._jobs,
@@ -349,18 +432,27 @@ class Launcher(ListNavigation, Application[Chosen]):
         )
         names = [row_name(row) for row in rows]
         here = row_name(found.current)
-        if here not in names or not here:
-            here = next((name for name in (self._made, self.spot.row) if name and name in names), "")
-            found.show(rows, place=names.index(here) if here else first_choice(rows, self._preferences.state.recent))
-        elif self._late:
-            # Databases were found after the jobs were shown. The view scrolls by the number of rows inserted above the
-            # cursor, so that the visible rows do not move.
+        if self._goal in names and self._goal:
+            found.show(rows, place=names.index(self._goal))
+            self._goal, self._is_placed = "", True
+        elif self._is_placed and here and here in names:
             place = names.index(here)
-            found.show(rows, place=place, above=place - found.place)
+            found.show(rows, place=place, above=place - found.place if keep_view else 0)
         else:
-            found.show(rows, place=names.index(here))
+            found.show(rows, place=self._first_place(rows, names, self._goal or here))
+            if keep_view and here and here != row_name(found.current):
+                self._jumped_at = time.monotonic()
+            self._is_placed = not self._looking
+            if self._is_placed:
+                self._goal = ""
         self.query_one("#title", PaintedLines).repaint()
         self._about()
+
+    def _first_place(self, rows: Sequence[Row], names: Sequence[str], gone: str) -> int:
+        """Return the index of the row on which the cursor begins. `gone` names the row that is not listed any more."""
+        # A run that has finished meanwhile has no row any more, but its database has one.
+        database = f"{gone.partition(chr(0))[0]}\0"
+        return names.index(database) if database in names else first_choice(rows, self._preferences.state.recent)
 
     def _empty_list(self, width: int) -> Sequence[Line]:
         """Return the lines of the list about a folder without jobs and databases; nothing for other folders.
@@ -398,6 +490,7 @@ class Launcher(ListNavigation, Application[Chosen]):
     def on_rows_moved(self) -> None:
         """Show the details of the row under the cursor."""
         self._say("")
+        self._is_placed, self._goal = True, ""
         # A click on another row leaves the form. The message about the row of the form itself may come after Enter has
         # opened it, if Down and Enter arrive together.
         if self._pane.is_form and not self._pane.is_form_of(self._current):
@@ -434,8 +527,8 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._start()
             case FoundRun():
                 self.action_resume()
-            case FoundJob() as found:
-                self._say(found.error)
+            case _:
+                self._refuse("start")
 
     def list_in_use(self) -> Movable:
         """Return the list at the left, or the text at the right while it covers the list."""
@@ -488,13 +581,13 @@ class Launcher(ListNavigation, Application[Chosen]):
         match self._current:
             case FoundJob(error="") as found if not self._pane.is_form:
                 await self._edit(found)
-            case None:
-                return
             case _ if self._pane.is_form:
                 self._pane.form.go_on(1)
-            case _ if self._is_narrow:
+            case row if self._is_narrow and row is not None:
                 self._reads = True
                 self._arrange()
+            case _:
+                self._refuse("next_field")
 
     def action_help(self) -> None:
         """Show the help screen."""
@@ -540,13 +633,20 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Resume the run under the cursor."""
         match self._current:
             case FoundRun(summary=summary, database=database):
+                if time.monotonic() - self._jumped_at < _REACTION_SECONDS:
+                    self._say("the cursor has just moved to this unfinished run: press the key again", trouble=False)
+                    return
                 self._open(lambda: resume_request(database, summary.record.run_id))
+            case _:
+                self._refuse("resume")
 
     def action_retry(self) -> None:
         """Run items of the current database again: the failed items of its newest finished run with failed items."""
         match self._current:
             case FoundDatabase(path=database, to_retry=run) if run is not None:
                 self._open(lambda: retry_request(database, run.summary.record.run_id))
+            case _:
+                self._refuse("retry")
 
     def action_filter(self) -> None:
         """Ask for a text, and list only jobs and databases that `listed` finds with it; an empty text lists all."""
@@ -564,33 +664,33 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def action_write_job(self) -> None:
         """Write a small job into the folder, list it, and edit it if the user has set an editor."""
-        self._made = ""
-        self._make(lambda: self._starters.write_job(self._folder))
-        if not self._made or not has_editor(self._environ):
+        made = self._make(lambda: self._starters.write_job(self._folder))
+        if not made or not has_editor(self._environ):
             return
-        path = Path(self._made.rpartition(":")[0])
+        path = Path(made.rpartition(":")[0])
         try:
             edit_file(self, path, self._environ)
         except UserError as error:
             self._complain(error)
         self._look()
-        self._made = next((job.job for job in self._jobs if job.job.startswith(f"{path}:")), "")
+        self._goal = next((job.job for job in self._jobs if job.job.startswith(f"{path}:")), "")
 
     def action_copy_samples(self) -> None:
         """Copy the sample jobs into the folder, and list them."""
         self._make(lambda: self._starters.copy_samples(self._folder))
 
-    def _make(self, work: Callable[[], str]) -> None:
+    def _make(self, work: Callable[[], str]) -> str:
+        """Write files with `work`, and list their jobs. Return the row name of the first one; empty without one."""
         try:
             said = work()
         except UserError as error:
             self._complain(error)
-            return
+            return ""
         before = {job.job for job in self._jobs}
         self._look()
-        # `_list` moves the cursor to the row with this name.
-        self._made = next((job.job for job in self._jobs if job.job not in before), "")
+        self._goal = next((job.job for job in self._jobs if job.job not in before), "")
         self._say(said, trouble=False)
+        return self._goal
 
     def action_other_folder(self) -> None:
         """Look for jobs and databases in another folder."""
@@ -608,7 +708,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._complain(error)
                     return
                 self._folder, self.spot = folder, Spot(folder, drafts=self._pane.drafts)
-                self._unfolded = None
+                self._unfolded, self._goal, self._databases = None, "", []
                 self._look()
 
         self.push_screen(Ask("Look for jobs in which folder?", str(self._folder), wrong), answered)
@@ -619,6 +719,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         draft = self._pane.draft_of(row) if isinstance(row, FoundJob) else Draft()
         command = None if row is None else command_of(row, draft, folder=self._folder, shell=self._shell)
         if command is None:
+            self._refuse("copy_command")
             return
         self.copy_to_clipboard(command)
         notes = ["copied"]
@@ -633,9 +734,16 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Leave the launcher to query the current database, or the database of the current run."""
         match self._current:
             case FoundRun(database=path):
-                self.exit(path)
+                self._leave_with(path)
             case FoundDatabase(path=path) as found if found.can_be_queried:
-                self.exit(path)
+                self._leave_with(path)
+            case _:
+                self._refuse("open_database")
+
+    def _leave_with(self, chosen: Chosen) -> None:
+        """End the launcher. A run or a database has a screen of its own, which takes the place of the launcher's."""
+        self.keeps_screen = not isinstance(chosen, RunRequest)
+        self.exit(chosen)
 
     async def action_try_job(self) -> None:
         """Call the job with its first three items and show the results."""
@@ -652,8 +760,8 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._pane.leave()
                 self._say("trying the first 3 items …", trouble=False)
                 self.run_worker(lambda: self._try(request), thread=True, exclusive=True, group="try")
-            case FoundJob() as found:
-                self._say(found.error)
+            case _:
+                self._refuse("try_job")
 
     def action_to_list(self) -> None:
         """Go back from the form or text to the list. The texts typed into the form are stored as a draft."""
@@ -676,7 +784,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         redaction = guessed_redaction({}, self._environ)
         self.captured_output.use_redaction(redaction)
         try:
-            job = load_job(found.job, folder=self._folder, redact=redaction)
+            job = load_job(found.job, folder=found.folder or self._folder, redact=redaction)
         except UserError as error:
             self._complain(error)
             return False
@@ -687,6 +795,7 @@ class Launcher(ListNavigation, Application[Chosen]):
     async def _edit(self, found: FoundJob, key: str = "") -> None:
         """Load a job and show its form, with the focus on the field `key`, or on the first one to fill in."""
         if not self._pane.is_form and await self._load(found):
+            self._is_placed, self._goal = True, ""
             self._show_form()
             form = self._pane.form
             form.go_to_first()
@@ -741,8 +850,11 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _open(self, ask: Callable[[], RunRequest], *, of_form: bool = False) -> None:
         if not self._opening:
             self._opening = True
-            self._say("starting …", trouble=False)
+            self._say_starting(True)
             self.run_worker(self._opened(ask, of_form=of_form))
+
+    def _say_starting(self, starting: bool) -> None:
+        self._say("starting …" if starting else "", trouble=False)
 
     async def _opened(self, ask: Callable[[], RunRequest], *, of_form: bool) -> None:
         """Open the run and leave the launcher with it, or show why it cannot be opened.
@@ -762,7 +874,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             if opened is None:
                 self._say("")
             else:
-                self.exit(opened)
+                self._leave_with(opened)
         except DatabaseError as error:
             self._complain(error)
             if of_form:
@@ -778,6 +890,11 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._pane.leave()
 
     # --- messages, details and key labels -------------------------------------------------------------------
+
+    def _refuse(self, action: str) -> None:
+        """Say why an action has no effect on the current row. An error of the row is shown as one."""
+        row = self._current
+        self._say(no_effect(action, row), trouble=isinstance(row, FoundJob | FoundDatabase) and bool(row.error))
 
     def _complain(self, error: Exception) -> None:
         self._say(str(error))
@@ -796,12 +913,15 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _about(self) -> None:
         """Show the text about the current row, and the keys that have an effect on it."""
         row = self._current
-        if row is not None:
-            self.spot = Spot(self._folder, row_name(row), self._pane.drafts)
+        name = self._goal or row_name(row) or self.spot.row
+        self.spot = Spot(self._folder, name, self._pane.drafts, self._wanted, tuple(self._databases))
         # In a folder without jobs and databases the cursor begins on the samples, so the text about such a folder is
         # shown above theirs.
         above = self._empty_lines(self._pane.text_width) if isinstance(row, Samples) and not self._is_narrow else ()
-        self._pane.show(row, same_name=self._names, above=above)
+        shared = ""
+        if isinstance(row, FoundJob):
+            shared = shared_table(row, self._jobs, self._databases, self._folder)
+        self._pane.show(row, same_name=self._names, above=above, shared=shared)
         labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._looking)
         self.query_one(KeyLine).relabel(labels, typing=self._pane.is_form)
 

@@ -27,7 +27,8 @@ def command_of(row: Row, draft: Draft, *, folder: Path, shell: Path) -> str | No
     """
     match row:
         case FoundJob(error="") as found:
-            command = _run(request_of(found.job, draft.without_secrets, folder), folder)
+            folder = found.folder or folder
+            command = _run(request_of(found, draft.without_secrets, folder), folder)
         case FoundRun() as run:
             command = resume_command(short_path(str(run.database), folder), run.summary.record.run_id)
         case FoundDatabase() as found if found.can_be_queried:
@@ -43,4 +44,6 @@ def _run(request: RunRequest, folder: Path) -> str:
     options.append(("--limit", request.limit))
     options += [("--set", f"{name}={value}") for name, value in request.params.items()]
     options += [(f"--{name.replace('_', '-')}", value) for name, value in request.settings.items()]
-    return command_line("run", short_path(request.job, folder), options)
+    # A module is no path, but `short_path` would make it one.
+    job = request.job if request.folder is not None else short_path(request.job, folder)
+    return command_line("run", job, options)

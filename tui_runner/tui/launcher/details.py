@@ -23,7 +23,7 @@ from tui_runner.text.numbers import ZONE, ago, dated, plural, rate, size
 from tui_runner.tui.launcher.discovery import CURVE_PARTS, FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.fields import SETTINGS, Draft, Field
 from tui_runner.tui.launcher.rows import Samples, counts, heading, progress, share
-from tui_runner.tui.widgets.paint import Line, column, end_of, own, sparkline
+from tui_runner.tui.widgets.paint import Line, cells, column, end_of, own, sparkline
 
 LABEL = 16
 """Cells of the name of a field. The style sheet depends on this number."""
@@ -34,7 +34,7 @@ MARGIN = 1
 _ABOUT = 3
 """Most lines of a docstring's first paragraph, so that the fields below it remain visible."""
 LOW = 30
-"""Lines of the terminal below which blank lines are left out, and only one line of a docstring is shown."""
+"""Lines of the terminal below which blank lines are left out."""
 _RUNS = 12
 """Most runs of a database that are listed, so that they fit with two tables into a terminal of 24 lines. A line below
 them says how many earlier ones there are."""
@@ -70,14 +70,10 @@ def job_head(found: FoundJob, width: int, height: int) -> list[TextLine]:
     paragraph = " ".join(found.about.partition("\n\n")[0].split())
     # Some docstrings have no blank line before `Args:`, so that their arguments would count as the first paragraph.
     paragraph = paragraph.partition(" Args:")[0]
-    most = 1 if height < LOW else _ABOUT
-    about = wrapped(paragraph, width)
-    if len(about) > most:
-        about = (
-            [*about[: most - 1], TextLine(((shortened(own(paragraph, 1_000), width), "text"),))]
-            if most == 1
-            else [*about[:most]]
-        )
+    lines = textwrap.wrap(
+        own(paragraph, 1_000), max(width, 10), break_on_hyphens=False, max_lines=_ABOUT, placeholder=" …"
+    )
+    about = [TextLine(((line, "text"),)) for line in lines]
     facts = [own(found.place, 200), "@job" if found.decorated else "a function without @job"]
     if found.item:
         facts.append(f"an item is its {' and '.join(own(name, 40) for name in found.item)}")
@@ -113,6 +109,10 @@ def job_details(
         if field.kind == "parameter" and field.remark:
             remark = own(field.remark, 300)
             lines.append(TextLine(((" " * (MARGIN + LABEL), "text"), (remark, "muted")), field.key))
+        if field.warning and field.key not in draft.typed:
+            indent = MARGIN + LABEL
+            warning = wrapped(field.warning, width, "warn", indent)
+            lines += [TextLine(each.line, field.key) for each in warning]
         if field.kind == "input":
             text = draft.first_items or (
                 f"{load_key} loads the file and shows the first items" if found.makes_items else ""
@@ -151,25 +151,7 @@ def run_details(
     """
     now = time.time() if now is None else now
     record, totals = run.summary.record, run.summary.totals
-    total = "?" if record.items_total is None else f"{record.items_total:,}"
-    begun = f"{dated(record.started_at.timestamp())[:-3]} {ZONE}"
-    head: Line = (
-        (run.state, "warn"),
-        (f" · begun {begun}, last seen {ago(now - run.last_seen)}", "muted"),
-    )
-    share_text = f"  {share(run)}"
-    bar = progress(run, min(width - cell_len(share_text), 60))
-    failed = [("  ", "text"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
-    figures: Line = (
-        (f"{totals.done:,} of {total} items done", "text"),
-        *failed,
-        (f"  {plural(totals.rows, 'row')}", "text"),
-    )
-    lines = _lines(head, (*bar, (share_text, "strong")), figures)
-    if left := [each for each in counts(run) if "failed" not in each]:
-        lines += _lines(((" · ".join(left), "muted"),))
-    if chart := sparkline(run.curves.items, CURVE_PARTS).strip():
-        lines += _lines((("items/s  ", "muted"), (chart, "chart-1"), (f"  max {rate(run.curves.most)}", "muted")))
+    lines = _figures(run, width, now)
     lines += [*_gap(height), *_lines(heading("resuming uses", width))]
     hidden = [name for name, value in record.params.items() if may_hide(value)]
     params = {name: _value(value) for name, value in record.params.items() if name not in hidden}
@@ -194,6 +176,35 @@ def run_details(
             "muted",
         ),
     ]
+    return lines
+
+
+def _figures(run: FoundRun, width: int, now: float) -> list[TextLine]:
+    """Return lines with the state of a run, its times, the numbers of its items and its throughput."""
+    record, totals = run.summary.record, run.summary.totals
+    total = "?" if record.items_total is None else f"{record.items_total:,}"
+    begun = f"begun {dated(record.started_at.timestamp())[:-3]} {ZONE}"
+    if record.ended_at is not None and not run.unfinished:
+        begun += f", ended {ago(now - record.ended_at.timestamp())}"
+    elif run.last_seen:
+        begun += f", last seen {ago(now - run.last_seen)}"
+    state = (run.state, "warn" if run.unfinished else "done")
+    head: list[Line] = [(state, (f" · {begun}", "muted"))]
+    if cells(head[0]) > width:
+        head = [(state,), ((begun, "muted"),)]
+    share_text = f"  {share(run)}"
+    bar = progress(run, min(width - cell_len(share_text), 60))
+    failed = [("  ", "text"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
+    figures: Line = (
+        (f"{totals.done:,} of {total} items done", "text"),
+        *failed,
+        (f"  {plural(totals.rows, 'row')}", "text"),
+    )
+    lines = _lines(*head, (*bar, (share_text, "strong")), figures)
+    if left := [each for each in counts(run) if "failed" not in each]:
+        lines += _lines(((" · ".join(left), "muted"),))
+    if chart := sparkline(run.curves.items, CURVE_PARTS).strip():
+        lines += _lines((("items/s  ", "muted"), (chart, "chart-1"), (f"  max {rate(run.curves.most)}", "muted")))
     return lines
 
 
@@ -244,8 +255,17 @@ def database_details(
         lines = wrapped(found.error, width)
         if run := found.newest:
             record = run.summary.record
-            text = f"run {record.run_id} of {own(record.job, 40)}: {run.state}, {share(run)} done"
-            lines += [*_gap(height), *wrapped(" · ".join([text, *counts(run)]), width)]
+            facts = [
+                ("input", record.input or "the job's own items"),
+                ("table", record.table_name),
+                ("database", with_short_home(str(found.path))),
+            ]
+            lines += [
+                *_gap(height),
+                *_lines(heading(f"run {record.run_id} of {own(record.job, 40)}", width)),
+                *_figures(run, width, now),
+                *_facts(facts, width),
+            ]
         return [*lines, *_gap(height), *wrapped("It can be queried meanwhile.", width)] if found.in_use else lines
     head = f"{size(found.nbytes)} · {plural(found.rows, 'row')} · written {ago(now - found.last_seen)}"
     lines = [*_lines(((head, "text"),)), *_gap(height), *_lines(heading("tables", width))]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tui_runner.engine.planning.resume import begun_in
 from tui_runner.engine.states import RunState, recorded_state
 from tui_runner.errors import UserError
-from tui_runner.jobs.loading import sample_jobs
+from tui_runner.jobs.loading import module_of, sample_jobs
 from tui_runner.jobs.origin import job_origin
 from tui_runner.jobs.parameters import docstring_args
 from tui_runner.store.access import ConsoleCursor, open_access
@@ -30,6 +30,9 @@ _FILES = 500
 by a minute."""
 _DATABASES = 20
 """Most databases that are opened, the last written first. Opening one takes up to 0.2 s on a busy machine."""
+_PATIENCE = 0.3
+"""Seconds to wait for a process that has a database open without a run, usually another launcher that reads it. Reading
+one takes 0.1 s, so three launchers that begin together get past each other."""
 _CURVES = 5
 """Most runs of a database whose throughput is read, the newest first. Older runs have no curve."""
 CURVE_PARTS = 36
@@ -41,6 +44,8 @@ HERE = "in this folder"
 """Group of the jobs in the launcher's folder."""
 SAMPLES_HERE = "in sample_jobs"
 """Group of the jobs in the folder `sample_jobs` inside the launcher's folder."""
+PACKAGES = "in packages of this folder"
+"""Group of the jobs in packages directly below the launcher's folder."""
 FUNCTIONS = "functions in this folder"
 """Group of the functions without `@job` in the launcher's folder."""
 SAMPLES = "samples"
@@ -80,7 +85,7 @@ class FoundJob:
         job: the job's text for `load_job`; the path of a broken file.
         name: name of the function or of the broken file.
         doc: first line of `about`; the summary of a bundled job.
-        group: one of the groups `HERE`, `SAMPLES_HERE`, `FUNCTIONS`, `SAMPLES` and `RECENT`.
+        group: one of the groups `HERE`, `SAMPLES_HERE`, `PACKAGES`, `FUNCTIONS`, `SAMPLES` and `RECENT`.
         error: reason for which the job cannot be loaded; empty if none is known.
         about: whole docstring of the job; if it has none, that of its file.
         place: file and line.
@@ -90,6 +95,8 @@ class FoundJob:
         returns: type of the result as written in the source; empty without an annotation.
         settings: the arguments of `@job` that are literals in the source.
         decorated: True for a job with `@job`, False for a plain function.
+        folder: folder in which the job runs, and to which its paths are relative; None for the launcher's folder. A
+            job that needs its package is named by its module, which is found from that folder only.
     """
 
     job: str
@@ -105,11 +112,12 @@ class FoundJob:
     returns: str = ""
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
     decorated: bool = True
+    folder: Path | None = None
 
     @property
     def is_here(self) -> bool:
-        """True for a job or function of the launcher's folder or its `sample_jobs`."""
-        return self.group in (HERE, SAMPLES_HERE, FUNCTIONS)
+        """True for a job or function of the launcher's folder, its packages or its `sample_jobs`."""
+        return self.group in (HERE, SAMPLES_HERE, PACKAGES, FUNCTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +199,12 @@ class FoundDatabase:
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
-    """Return the jobs and plain functions in `folder`, the jobs in its `sample_jobs`, the bundled jobs, and `recent`.
+    """Return the jobs of a folder, its packages and its `sample_jobs`, its plain functions, the samples, and `recent`.
 
     A job that belongs to several of these groups is returned once. Jobs of `recent` whose file is gone are left out.
 
     Args:
-        folder: folder of which at most `_FILES` Python files are searched.
+        folder: folder of which at most `_FILES` Python files are searched, and as many of its packages together.
         recent: jobs of any folder, as `FILE:FUNCTION`.
     """
     found: list[FoundJob] = []
@@ -204,6 +212,9 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
         with contextlib.suppress(OSError):  # no such folder, or it cannot be read
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
+    for path in _files_of_packages(folder):
+        of_package = jobs_in(path, PACKAGES)
+        found += [job if job.folder else replace(job, place=f"{path.parent.name}/{job.place}") for job in of_package]
     for path in sorted(folder.glob("*.py"))[:_FILES]:
         found += functions_in(path, FUNCTIONS)
     known = {job.job for job in found}
@@ -218,6 +229,18 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
         if job not in known and path not in files and path.is_file():
             found.append(_recent(job, path))
     return found
+
+
+def _files_of_packages(folder: Path) -> list[Path]:
+    """Return at most `_FILES` Python files of the packages directly below a folder."""
+    files: list[Path] = []
+    with contextlib.suppress(OSError):  # the folder cannot be read
+        for package in sorted(folder.iterdir()):
+            if len(files) >= _FILES:
+                break
+            if package.name != "sample_jobs" and (package / "__init__.py").is_file():
+                files += sorted(package.glob("*.py"))
+    return files[:_FILES]
 
 
 def _recent(job: str, path: Path) -> FoundJob:
@@ -252,11 +275,36 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
     except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
-    return [
+    found = [
         _found(path, node, group, about, tree.body)
         for node in tree.body
         if isinstance(node, _FUNCTIONS) and any(map(_is_job, node.decorator_list))
     ]
+    return _of_package(found, path, tree)
+
+
+def _of_package(found: list[FoundJob], path: Path, tree: ast.Module) -> list[FoundJob]:
+    """Return the jobs of a file, named by its module if the file imports from its own package."""
+    if not found or not (path.parent / "__init__.py").is_file():
+        return found
+    module, folder = module_of(path)
+    package = module.partition(".")[0]
+    if not all(part.isidentifier() for part in module.split(".")) or not any(
+        _imports_from(node, package) for node in ast.walk(tree)
+    ):
+        return found
+    inside = path.relative_to(folder).parent
+    return [replace(job, job=f"{module}:{job.name}", folder=folder, place=str(inside / job.place)) for job in found]
+
+
+def _imports_from(node: ast.AST, package: str) -> bool:
+    """Return True if a node is a relative import, or an import from a package of this name."""
+    match node:
+        case ast.ImportFrom(module=module, level=level):
+            return level > 0 or (module or "").partition(".")[0] == package
+        case ast.Import(names=names):
+            return any(name.name.partition(".")[0] == package for name in names)
+    return False
 
 
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
@@ -274,7 +322,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         tree = ast.parse(source, str(path))
     except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # `jobs_in` reports broken files
         return []
-    return [
+    found = [
         replace(_found(path, node, group, ""), decorated=False)
         for node in tree.body
         if isinstance(node, _FUNCTIONS)
@@ -283,6 +331,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         and not node.decorator_list
         and (node.args.posonlyargs or node.args.args)
     ]
+    return _of_package(found, path, tree)
 
 
 def _found(
@@ -381,43 +430,95 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
 
     Only the `_DATABASES` files that were last written are examined.
     """
-    paths = [path for path in folder.glob("*.duckdb") if path.is_file()]
-    found: list[FoundDatabase] = []
-    for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
-        try:
-            with Database.open(path, create=False) as database, readable(path):
-                cursor = database.cursor()
-                runs = Ledger(cursor).runs()
-                tables = tuple(result_tables(cursor)) if runs else ()
-                curves = {
-                    run.record.run_id: run_curves(cursor, run.record.run_id, CURVE_PARTS) for run in runs[:_CURVES]
-                }
-            seen = path.stat()
-        except DatabaseInUse as error:
-            found.append(FoundDatabase(path, error=error.what, in_use=True, newest=_newest_of_owner(path)))
-            continue
-        except UserError as error:
-            found.append(FoundDatabase(path, error=error.what))
-            continue
-        if runs:
-            every = tuple(
-                FoundRun(
-                    path,
-                    run,
-                    # Finding the file of a job takes time, and it is only needed where the launcher may show it.
-                    job=_place(run.record, path, folder)
-                    if run is runs[0] or run.record.state != RunState.FINISHED
-                    else run.record.job_path,
-                    curves=curves.get(run.record.run_id, RunCurves()),
-                    # The time of the file says nothing about older runs, because later ones have written to it.
-                    last_seen=seen.st_mtime
-                    if run is runs[0]
-                    else (run.record.ended_at or run.record.started_at).timestamp(),
-                )
-                for run in runs
-            )
-            found.append(FoundDatabase(path, every, tables, last_seen=seen.st_mtime, nbytes=seen.st_size))
-    return found
+    found = (read_database(path, folder) for path in database_paths(folder))
+    return [database for database in found if database is not None]
+
+
+def database_paths(folder: Path) -> list[Path]:
+    """Return the `_DATABASES` DuckDB files in `folder` that were last written, the newest first."""
+    written: list[tuple[float, Path]] = []
+    for path in folder.glob("*.duckdb"):
+        with contextlib.suppress(OSError):  # it was removed meanwhile, or cannot be examined
+            if path.is_file():
+                written.append((-path.stat().st_mtime, path))
+    return [path for _, path in sorted(written)[:_DATABASES]]
+
+
+def read_database(path: Path, folder: Path) -> FoundDatabase | None:
+    """Return the runs and tables of a database, or the reason for which it cannot be opened.
+
+    Return None for a DuckDB file without runs.
+
+    Args:
+        path: the file.
+        folder: folder of the launcher, in which jobs of runs are searched for.
+    """
+    try:
+        with Database.open(path, create=False, patience=_PATIENCE) as database, readable(path):
+            cursor = database.cursor()
+            runs = Ledger(cursor).runs()
+            tables = tuple(result_tables(cursor)) if runs else ()
+            curves = {run.record.run_id: run_curves(cursor, run.record.run_id, CURVE_PARTS) for run in runs[:_CURVES]}
+        seen = path.stat()
+    except DatabaseInUse as error:
+        return FoundDatabase(path, error=error.what, in_use=True, newest=_newest_of_owner(path))
+    except UserError as error:
+        return FoundDatabase(path, error=error.what)
+    if not runs:
+        return None
+    every = tuple(
+        FoundRun(
+            path,
+            run,
+            # Finding the file of a job takes time, and it is only needed where the launcher may show it.
+            job=_place(run.record, path, folder)
+            if run is runs[0] or run.record.state != RunState.FINISHED
+            else run.record.job_path,
+            curves=curves.get(run.record.run_id, RunCurves()),
+            # The time of the file says nothing about older runs, because later ones have written to it.
+            last_seen=seen.st_mtime if run is runs[0] else (run.record.ended_at or run.record.started_at).timestamp(),
+        )
+        for run in runs
+    )
+    return FoundDatabase(path, every, tables, last_seen=seen.st_mtime, nbytes=seen.st_size)
+
+
+def shared_table(found: FoundJob, jobs: Iterable[FoundJob], databases: Iterable[FoundDatabase], folder: Path) -> str:
+    """Return a warning if a job would store its rows in the table of another file's job; empty if not.
+
+    Jobs of the same name in two files have the same database and the same table by default.
+
+    Args:
+        found: the job.
+        jobs: all found jobs.
+        databases: all found databases.
+        folder: folder of the launcher.
+    """
+    if found.settings.get("table") is not None or ":" not in found.job:  # a sample has a name of its own
+        return ""
+    home = found.folder or folder
+    path = home / f"{found.name}.duckdb"
+    runs = (run for each in databases if each.path == path for run in each.runs)
+    last = next((run.summary.record for run in runs if run.summary.record.table_name == found.name), None)
+    if last is not None:
+        if _resolved_job(last.job_path) == _resolved_job(found.job):
+            return ""
+        owner = with_short_home(last.job_path)
+        return f"its table {found.name} already has rows of {owner}: name another file to keep them apart"
+    others = [
+        job
+        for job in jobs
+        if job.name == found.name and job.job != found.job and not job.error and (job.folder or folder) == home
+    ]
+    if not others or found.group == RECENT:
+        return ""
+    return f"{others[0].place.partition(':')[0]} has a job of this name, for the same table: name another file"
+
+
+def _resolved_job(job: str) -> str:
+    """Return the text of a job with the links of its file resolved, as a ledger has it."""
+    source, colon, function = job.rpartition(":")
+    return f"{Path(source).resolve()}{colon}{function}" if source.endswith((".py", ".pyw")) else job
 
 
 def _newest_of_owner(path: Path) -> FoundRun | None:

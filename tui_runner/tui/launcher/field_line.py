@@ -35,7 +35,7 @@ class FieldLine(PaintedWidget):
         self.field = Field("", "", "", "", "")
         self.input = TextField(compact=True, valid_empty=True)
         self._width = 0
-        self._complaint = ""
+        self._complaint = self._warning = ""
         self._note: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -66,21 +66,27 @@ class FieldLine(PaintedWidget):
         self.explain()
 
     def complain(self, text: str) -> None:
-        """Show an error below the field; an empty `text` removes it."""
-        if text != self._complaint:
+        """Show an error below the field; an empty `text` removes it. A typed text removes the warning."""
+        if text != self._complaint or self._warning != self._due_warning:
             self._complaint = text
             self.explain()
+
+    @property
+    def _due_warning(self) -> str:
+        return "" if self.input.value.strip() else self.field.warning
 
     def explain(self) -> None:
         """Show the error below the field.
 
-        Without an error, show the help of a field that has the focus, and of every parameter in a wide form. The help
-        of a setting in a wide form is shown below the field only if it does not fit beside it.
+        Without an error, show the warning about the default of an empty field. Without a warning, show the help of a
+        field that has the focus, and of every parameter in a wide form. The help of a setting in a wide form is shown
+        below the field only if it does not fit beside it.
         """
         inline = self._width >= INLINE
         wanted = (inline and self.field.kind == "parameter") or self.input.has_focus
         is_beside = inline and self.field.section == SETTINGS and cell_len(own(self.field.remark)) <= self._beside
-        text = self._complaint or (self.field.remark if wanted and not is_beside else "")
+        self._warning = self._due_warning
+        text = self._complaint or self._warning or (self.field.remark if wanted and not is_beside else "")
         room = max(self._width - _INDENT - 1, 12)
         self._note = textwrap.wrap(safe_text(text, limit=_NOTE), room, break_on_hyphens=False)
         # Each change of the height causes a layout, which is slow.
@@ -101,6 +107,6 @@ class FieldLine(PaintedWidget):
         line: Line = (("▌" if focused else " ", "key"), (name, "key" if focused else "text"))
         if self._width >= INLINE and self.field.section == SETTINGS:
             line = (*line, (" " * (VALUE + 2), "text"), (own(self.field.remark), "muted"))
-        role = "bad" if self._complaint else "muted"
+        role = "bad" if self._complaint else "warn" if self._warning else "muted"
         notes: list[Line] = [((" " * _INDENT, "text"), (note, role)) for note in self._note]
         return [fitted(each, width) for each in (line, *notes)]

@@ -14,6 +14,7 @@ from typing import Any
 from tui_runner.engine.planning.request import STANDARD_INPUT
 from tui_runner.errors import UserError
 from tui_runner.jobs.config_file import read_config
+from tui_runner.jobs.conversion import described_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.parameters import Parameter
 from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, SET_PREFIX, Settings, check_setting, resolve
@@ -59,6 +60,7 @@ class Field:
         secret: True to hide the typed text.
         required: True if a text has to be typed.
         of_items: True for a parameter of the function that makes the job's own items. An input makes it useless.
+        warning: what the value that is used while the field is empty would do; empty if it does no harm.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Field:
     secret: bool = False
     required: bool = False
     of_items: bool = False
+    warning: str = ""
 
     @property
     def key(self) -> str:
@@ -129,24 +132,35 @@ class Defaults:
         return self.folder / f"{job}.duckdb"
 
 
-def fields_of(job: Job, defaults: Defaults, *, makes_items: str = "") -> list[Field]:
+def fields_of(job: Job, defaults: Defaults, *, makes_items: str = "", shared: str = "") -> list[Field]:
     """Return the fields of a loaded job in the order of the form.
 
     Args:
         job: the job.
         defaults: the values of empty fields.
         makes_items: name of the function that makes the job's items; empty if the name is not known.
+        shared: a warning that the default database has a table of another job; empty for none.
     """
     beside_input = job.parameters_for(own_items=False)
     parameters = [_of_parameter(each, defaults, of_items=each not in beside_input) for each in job.parameters]
-    return _fields(job.name, parameters, defaults, job.settings, has_items=job.has_items, makes_items=makes_items)
+    return _fields(
+        job.name, parameters, defaults, job.settings, has_items=job.has_items, makes_items=makes_items, shared=shared
+    )
 
 
-def fields_found(found: FoundJob, defaults: Defaults) -> list[Field]:
+def fields_found(found: FoundJob, defaults: Defaults, *, shared: str = "") -> list[Field]:
     """Return the fields of a job whose source was read. They accept any text for a parameter."""
     parameters = [_of_source(each, defaults) for each in found.parameters]
     has_items = bool(found.makes_items)
-    return _fields(found.name, parameters, defaults, found.settings, has_items=has_items, makes_items=found.makes_items)
+    return _fields(
+        found.name,
+        parameters,
+        defaults,
+        found.settings,
+        has_items=has_items,
+        makes_items=found.makes_items,
+        shared=shared,
+    )
 
 
 def _fields(
@@ -157,6 +171,7 @@ def _fields(
     *,
     has_items: bool,
     makes_items: str,
+    shared: str,
 ) -> list[Field]:
     parameters = list(parameters)
     source = f"{makes_items}(), the job's own items" if makes_items else "the job's own items" if has_items else ""
@@ -174,6 +189,7 @@ def _fields(
             "the DuckDB file that takes the rows",
             INPUT,
             lambda text: check_place(database.parent / text, create=True),
+            warning=shared,
         ),
         *_of_settings(defaults.settings(declared)),
     ]
@@ -210,8 +226,7 @@ def _of_source(found: FoundParameter, defaults: Defaults) -> Field:
         found.name,
         "parameter",
         f"from ${variable}" if variable else shortened(found.default or "", 60),
-        # A loaded job writes its types in this way, too.
-        _remark(found.kind.replace(" | ", " or ").replace("None", "none"), found.help, of_items=found.of_items),
+        _remark(described_source(found.kind) if found.kind else "", found.help, of_items=found.of_items),
         INPUT if found.of_items else PARAMETERS,
         secret=found.secret,
         required=found.default is None and variable is None,

@@ -1,4 +1,4 @@
-"""Labels of the launcher's keys in the footer. They depend on the current row, and on whether a form is shown."""
+"""Labels of the launcher's keys in the footer, and the reasons why keys have no effect on the current row."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def _of_row(row: Row | None) -> dict[str, str]:
         case FoundJob(error=""):
             return {"choose": "edit", "start": "start", "try_job": "try 3", "copy_command": "copy command"}
         case FoundRun():
-            return {"resume": "go on", "open_database": "query", "copy_command": "copy command"}
+            return {"choose": "go on", "open_database": "query", "copy_command": "copy command"}
         case FoundDatabase() as found if found.can_be_queried:
             again = {"retry": "retry failed"} if found.to_retry is not None else {}
-            return {"open_database": "query", "copy_command": "copy command", **again}
+            return {"choose": "query", "copy_command": "copy command", **again}
         case Samples(unfolded=unfolded):
             return {"choose": "fold" if unfolded else "list"}
     return {}
@@ -54,3 +54,47 @@ def _of_row(row: Row | None) -> dict[str, str]:
 
 def _labels(shown: dict[str, str]) -> dict[str, str]:
     return {f"launcher.{name}": label for name, label in (dict.fromkeys(_ALL, "") | shown).items()}
+
+
+def no_effect(action: str, row: Row | None) -> str:
+    """Return the reason why an action of the launcher has no effect on a row that it is not for.
+
+    Args:
+        action: id of the action without `launcher.`: `copy_command`, `next_field`, `open_database`, `resume`, `retry`,
+            `start` or `try_job`.
+        row: the current row, or None.
+    """
+    match action, row:
+        case _, None:
+            return "no row is listed"
+        case _, FoundJob(error=error) if error:
+            return error
+        case "retry" | "resume", FoundDatabase(error=error) if error:
+            return f"{error}; it can only be queried meanwhile" if row.in_use else error
+        case "retry", FoundRun():
+            return "the run is unfinished: when it goes on, its failed items run again, too"
+        case "retry", FoundDatabase():
+            return "nothing to run again: no finished run in this database has failed or cancelled items"
+        case "retry", _:
+            return "failed items are run again from a row under “databases”"
+        case "resume", FoundDatabase(runs=runs) if any(run.unfinished for run in runs):
+            return "the unfinished run of this database is a row under “go on”"
+        case "resume", FoundDatabase():
+            return "no run in this database is unfinished"
+        case "resume", _:
+            return "unfinished runs are resumed from a row under “go on”"
+        case "open_database", FoundDatabase(error=error):
+            return error
+        case "open_database", _:
+            return "rows are queried from a row under “databases” or “go on”"
+        case "copy_command", FoundDatabase(error=error):
+            return error
+        case "copy_command", _:
+            return "there is a command for a job, a run or a database only"
+        case "start", FoundDatabase():
+            return "a database is not started; its unfinished runs are rows under “go on”"
+        case "try_job", _:
+            return "only a job can be tried"
+        case "next_field", _:
+            return "only a job has a form"
+    return "choose a job"

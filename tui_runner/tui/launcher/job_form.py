@@ -69,7 +69,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._environ = environ
         self.job: Job | None = None
         self._defaults = Defaults(Path(), environ)
-        self._reference = ""
+        self._found = FoundJob("", "", "", "")
         self._lines: list[FieldLine] = []
         """The fields of the job, in their order."""
         self._spare: list[FieldLine] = []
@@ -99,7 +99,9 @@ class JobForm(VerticalScroll, inherit_bindings=False):
                 line.display = False
             await self.mount(*self._spare, after=self._headings[PARAMETERS])
 
-    async def fill(self, job: Job, found: FoundJob, defaults: Defaults, draft: Draft, *, width: int) -> None:
+    async def fill(
+        self, job: Job, found: FoundJob, defaults: Defaults, draft: Draft, *, width: int, shared: str = ""
+    ) -> None:
         """Show the fields of a job with the texts of its draft.
 
         Args:
@@ -108,9 +110,10 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             defaults: the values of empty fields.
             draft: the texts that were typed before.
             width: width of the form in cells, which is not yet known to a hidden form.
+            shared: a warning that the default database has a table of another job; empty for none.
         """
-        self.job, self._reference, self._defaults = job, found.job, defaults
-        fields = fields_of(job, defaults, makes_items=found.makes_items)
+        self.job, self._found, self._defaults = job, found, defaults
+        fields = fields_of(job, defaults, makes_items=found.makes_items, shared=shared)
         with self.app.batch_update(), self.prevent(Input.Changed):
             await self._show(fields, draft, width)
         self._tell_items(draft.first_items)
@@ -233,7 +236,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         """
         if self.job is None or not self._is_good():
             return None
-        request = request_of(self._reference, self._typed(), self._defaults.folder)
+        request = request_of(self._found, self._typed(), self._defaults.folder)
         return request if limit is None else replace(request, limit=limit)
 
     def go_to_fault(self) -> None:
@@ -349,23 +352,24 @@ class _Heading(Static):
         self.set_class(text == PARAMETERS, "first")
 
 
-def request_of(reference: str, typed: Mapping[str, str], folder: Path) -> RunRequest:
+def request_of(found: FoundJob, typed: Mapping[str, str], folder: Path) -> RunRequest:
     """Return a request to run a job with the texts of its form.
 
     Args:
-        reference: the job's text for `load_job`.
+        found: the job.
         typed: texts by `Field.key`. They are not checked; a limit that is no number is left out.
         folder: folder to which a relative path of the database refers.
     """
     database = typed.get("database:database")
     count = typed.get("limit:limit", "")
     return RunRequest(
-        job=reference,
+        job=found.job,
         params=_params(typed),
         settings={key.partition(":")[2]: text for key, text in typed.items() if key.startswith("setting:")},
         database=folder / database if database else None,
         input=typed.get("input:input"),
         limit=int(count) if count.isdecimal() else None,
+        folder=found.folder,
     )
 
 

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from textual.app import App
+from textual.screen import Screen
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.engine.runner import Runner
@@ -18,6 +19,8 @@ from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import Ask, Confirm
 from tui_runner.tui.widgets.paint import own
 
+T = TypeVar("T")
+
 
 class RunOpener:
     """Opens runs in a thread, and asks questions in dialogs of the application.
@@ -26,14 +29,20 @@ class RunOpener:
         app: the application.
         begin: opens a run, its input and its database; it may raise `UserError`.
         reading: lock that is held while a database is opened.
+        starting: called with False before the user is asked, and with True after the answer.
     """
 
     def __init__(
-        self, app: App[Any], begin: Callable[[RunRequest], Runner | RunRequest], reading: threading.Lock
+        self,
+        app: App[Any],
+        begin: Callable[[RunRequest], Runner | RunRequest],
+        reading: threading.Lock,
+        starting: Callable[[bool], None],
     ) -> None:
         self._app = app
         self._begin = begin
         self._reading = reading
+        self._starting = starting
 
     async def open(self, ask: Callable[[], RunRequest], here: Path) -> Runner | RunRequest | None:
         """Return the open run, or None if the user declines it or enters no secret.
@@ -89,7 +98,7 @@ class RunOpener:
         typed: dict[str, str] = {}
         for name in missing.names:
             question = f"{own(name, 40)}: a secret, which the database does not keep"
-            text = await self._app.push_screen_wait(Ask(question, secret=True))
+            text = await self._answer(Ask(question, secret=True))
             if not text:
                 return None
             typed[name] = text
@@ -105,4 +114,11 @@ class RunOpener:
         if not origin.reasons:
             return True
         about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"
-        return await self._app.push_screen_wait(Confirm("Run this job?", about, "Run it", "Leave it"))
+        return await self._answer(Confirm("Run this job?", about, "Run it", "Leave it"))
+
+    async def _answer(self, dialog: Screen[T]) -> T:
+        """Return the answer to a dialog. While it is shown, nothing is being started."""
+        self._starting(False)
+        answer = await self._app.push_screen_wait(dialog)
+        self._starting(True)
+        return answer

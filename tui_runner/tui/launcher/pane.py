@@ -100,9 +100,9 @@ class Pane(Vertical):
         self._environ = environ
         self._key = key
         self.drafts = drafts
-        self._defaults = Defaults(folder, environ)
+        self._folder = folder
         self._row: Row | None = None
-        self._title = ""
+        self._title = self._shared = ""
         self._same_name: Mapping[str, int] = {}
         self._text = Text(id="about")
         self._head = PaintedLines(self._head_lines, id="head")
@@ -124,19 +124,26 @@ class Pane(Vertical):
 
     def look_in(self, folder: Path) -> None:
         """Change the folder of relative paths, databases and configuration."""
-        self._defaults = Defaults(folder, self._environ)
+        self._folder = folder
+
+    def _defaults_of(self, found: FoundJob) -> Defaults:
+        """Return the values of empty fields of a job, for the folder in which it runs."""
+        return Defaults(found.folder or self._folder, self._environ)
 
     # --- text about a row ---------------------------------------------------------------------------------------
 
-    def show(self, row: Row | None, *, same_name: Mapping[str, int], above: Sequence[TextLine] = ()) -> None:
+    def show(
+        self, row: Row | None, *, same_name: Mapping[str, int], above: Sequence[TextLine] = (), shared: str = ""
+    ) -> None:
         """Show text about a row.
 
         Args:
             row: the row; None to show no text.
             same_name: number of jobs that have a name, by name. A job whose name is not unique is shown with its file.
             above: lines above the text, which say that the folder has no jobs; empty for other folders.
+            shared: a warning that the job would fill the table of another job; empty for none.
         """
-        self._row, self._same_name = row, same_name
+        self._row, self._same_name, self._shared = row, same_name, shared
         title = "no job here yet" if above else _title(row, same_name)
         if title != self._title:
             self._title = title
@@ -155,7 +162,7 @@ class Pane(Vertical):
         keys = {name: self._key(f"launcher.{action}") for name, action in _KEYS.items()}
         match row:
             case FoundJob(error="") as found:
-                fields = fields_found(found, self._defaults)
+                fields = fields_found(found, self._defaults_of(found), shared=self._shared)
                 return job_details(found, fields, self.draft_of(found), width, height, load_key=keys["choose"])
             case FoundJob() as found:
                 return broken_details(found, width)
@@ -192,7 +199,7 @@ class Pane(Vertical):
     def missing(self, found: FoundJob) -> list[str]:
         """Return the names of the fields of a job that are empty and have to be filled in before it can run."""
         typed = self.draft_of(found).typed
-        fields = fields_found(found, self._defaults)
+        fields = fields_found(found, self._defaults_of(found))
         has_input = "input:input" in typed
         return [
             each.name
@@ -203,9 +210,8 @@ class Pane(Vertical):
     async def fill(self, found: FoundJob, job: Job) -> None:
         """Fill the form with the fields and the draft of a loaded job. `edit` shows the form later."""
         self._row = found
-        self._defaults = Defaults(self._defaults.folder, self._environ)  # the configuration may have changed
         draft = self.drafts.get(found.job, Draft())
-        await self.form.fill(job, found, self._defaults, draft, width=self.text_width)
+        await self.form.fill(job, found, self._defaults_of(found), draft, width=self.text_width, shared=self._shared)
 
     def edit(self) -> None:
         """Show the form in place of the text."""

@@ -15,6 +15,7 @@ from tui_runner.text.numbers import ago, percent, plural, short_plural, size
 from tui_runner.tui.launcher.discovery import (
     FUNCTIONS,
     HERE,
+    PACKAGES,
     RECENT,
     SAMPLES,
     SAMPLES_HERE,
@@ -30,6 +31,7 @@ _SPARK = 12
 _TITLES = {
     HERE: "jobs here",
     SAMPLES_HERE: "jobs in sample_jobs",
+    PACKAGES: "jobs in packages here",
     FUNCTIONS: "functions here",
     RECENT: "recent, of other folders",
 }
@@ -47,11 +49,11 @@ class Detail:
 
     Attributes:
         line: the line.
-        more: text behind it, which is left out if it does not fit.
+        more: parts behind it, which are left out from the first one on that does not fit.
     """
 
     line: Line
-    more: Line = ()
+    more: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +127,14 @@ def _sections(
     if unfinished := [run for each in databases for run in each.runs if run.unfinished]:
         rows.append("go on")
         for run in unfinished:
-            rows += [run, Detail(_left(run, now), _spark(run))]
+            rows += [run, _left(run, now)]
     for group, title in _TITLES.items():
         if found := [job for job in jobs if job.group == group]:
             rows.append(title)
             for job in found:
                 rows.append(job)
                 if group == HERE and job.job in last:
-                    rows.append(Detail(_last(last[job.job], now), _spark(last[job.job])))
+                    rows.append(_last(last[job.job], now))
         if group == HERE and (databases or looking):
             rows += [DATABASES, *databases]
             if looking:
@@ -225,9 +227,17 @@ def _job_name(run: FoundRun) -> str:
 
 
 def share(run: FoundRun) -> str:
-    """Return the percentage of a run's items that are done, or their number if the total is unknown or 0."""
-    record, totals = run.summary.record, run.summary.totals
-    return percent(totals.done, record.items_total) if record.items_total else f"{totals.done:,} items"
+    """Return the percentage of a run's items that have ended, or their number if the total is unknown or 0.
+
+    Items that failed or were cancelled have ended, as on the dashboard.
+    """
+    total, ended = run.summary.record.items_total, _ended(run)
+    return percent(ended, total) if total else f"{ended:,} items"
+
+
+def _ended(run: FoundRun) -> int:
+    totals = run.summary.totals
+    return totals.done + totals.failed + totals.cancelled
 
 
 def counts(run: FoundRun) -> list[str]:
@@ -238,8 +248,7 @@ def counts(run: FoundRun) -> list[str]:
     record, totals = run.summary.record, run.summary.totals
     parts = []
     if record.items_total is not None:
-        ended = totals.done + totals.failed + totals.cancelled
-        parts.append(f"{max(record.items_total - ended, 0):,} left")
+        parts.append(f"{max(record.items_total - _ended(run), 0):,} left")
     if totals.failed:
         parts.append(f"{totals.failed:,} failed")
     if totals.cancelled:
@@ -247,9 +256,10 @@ def counts(run: FoundRun) -> list[str]:
     return parts
 
 
-def _left(run: FoundRun, now: float) -> Line:
-    text = " · ".join([*counts(run), ago(now - run.last_seen)])
-    return ((f"  {text}", "muted"),)
+def _left(run: FoundRun, now: float) -> Detail:
+    first, *others = [*counts(run), ago(now - run.last_seen)]
+    more: list[Line] = [((f" · {each}", "muted"),) for each in others]
+    return Detail(((f"  {first}", "muted"),), (*more, _spark(run)))
 
 
 def _spark(run: FoundRun) -> Line:
@@ -257,13 +267,13 @@ def _spark(run: FoundRun) -> Line:
     return (("  ", "text"), (sparkline(values, _SPARK).strip(), "chart-1"))
 
 
-def _last(run: FoundRun, now: float) -> Line:
+def _last(run: FoundRun, now: float) -> Detail:
     totals = run.summary.totals
     failed: list[Span] = [(", ", "muted"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
     ended_at = run.summary.record.ended_at
     ended = run.last_seen if ended_at is None or run.unfinished else ended_at.timestamp()
     head = f"  last: {ago(now - ended)}, {totals.done:,} done"
-    return ((head, "muted"), *failed)
+    return Detail(((head, "muted"), *failed), (_spark(run),))
 
 
 def _whole_parts(parts: Sequence[Line], width: int) -> Line:
@@ -288,7 +298,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
     now = time.time() if now is None else now
     match row:
         case Detail(line, more):
-            return _whole_parts((line, more), width)
+            return _whole_parts((line, *more), width)
         case FoundJob(error="") as found:
             title = job_title(found, same_name)
             name = column(title, max(_NAMES, cell_len(title)))
@@ -309,7 +319,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             named = "" if run.database.stem == record.job else f"  {own(run.database.name, 40)}"
             room = width - cells(head)
             bar = progress(run, min(room - cell_len(named), 16)) or progress(run, min(room, 16))
-            return (*head, *bar, (named, "muted"))
+            return _whole_parts((head, tuple(bar), ((named, "muted"),)), width)
         case FoundDatabase() as found:
             return _database(found, now, width)
         case Samples(jobs, unfolded):
@@ -324,7 +334,7 @@ def _database(found: FoundDatabase, now: float, width: int) -> Line:
     if found.error:
         if not found.in_use:
             return ((f"⚠ {name}", "bad"), (f"  {own(found.error)}", "muted"))
-        return ((name, "running"), *_of_newest(found), (f"  {own(found.error)}", "muted"))
+        return _in_use(found, width)
     failed: list[Span] = []
     if (run := found.to_retry) is not None and run is found.runs[0]:
         failed = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
@@ -334,12 +344,19 @@ def _database(found: FoundDatabase, now: float, width: int) -> Line:
     return _whole_parts((head, tuple(failed), ((seen, "muted"),)), width)
 
 
-def _of_newest(found: FoundDatabase) -> list[Span]:
-    """Return the state, share and failed items of the newest run of a database that another process has open."""
-    if (run := found.newest) is None:
-        return []
-    failed: list[Span] = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
-    return [(f"  {run.state}  {share(run)}", "text"), *failed]
+def _in_use(found: FoundDatabase, width: int) -> Line:
+    """Return the row of a database that another process has open, with the state of its newest run."""
+    name: Line = ((own(found.path.name, 60), "running"),)
+    state: Line = ()
+    failed: Line = ()
+    if (run := found.newest) is not None:
+        state = ((f"  {run.state}  {share(run)}", "text"),)
+        failed = ((f"  {run.summary.totals.failed:,} failed", "bad"),) if run.summary.totals.failed else ()
+    whole: Line = (*name, *state, *failed, (f"  {own(found.error)}", "muted"))
+    if cells(whole) <= width:
+        return whole
+    # The text beside the list says which process it is.
+    return _whole_parts((name, state, (("  in use", "muted"),), failed), width)
 
 
 def heading(text: str, width: int) -> Line:
@@ -348,14 +365,14 @@ def heading(text: str, width: int) -> Line:
 
 
 def progress(run: FoundRun, width: int) -> list[Span]:
-    """Return a bar of `width` cells for the share of done items of a run.
+    """Return a bar of `width` cells for the share of a run's items that have ended.
 
     The bar is empty if the total is unknown or 0, or if there are fewer than 4 cells.
     """
-    total, totals = run.summary.record.items_total, run.summary.totals
+    total = run.summary.record.items_total
     if not total or width < 4:
         return []
-    filled = min(round(width * totals.done / total), width)
+    filled = min(round(width * _ended(run) / total), width)
     return [("━" * filled, "done"), ("─" * (width - filled), "faint")]
 
 

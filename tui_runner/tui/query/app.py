@@ -121,7 +121,7 @@ class QueryApp(Application[None]):
             self.exit()
 
 
-def open_database(path: Path, *, output: CapturedOutput, theme: str | None = None) -> None:
+def open_database(path: Path, *, output: CapturedOutput, theme: str | None = None, from_list: bool = False) -> None:
     """Show the query screen for a database until the user leaves it.
 
     Args:
@@ -130,6 +130,7 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
         output: captures other output while the screen is shown, and has the stream to the terminal.
         theme: name of a theme; None for the theme of the configuration, else for the theme that was chosen last, else
             for the default theme.
+        from_list: True if the launcher is shown again afterwards.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -138,6 +139,7 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
     with FollowingAccess(path) as access:
         preferences = read_preferences(Path.cwd())
         app = QueryApp(access, theme=theme, preferences=preferences, captured_output=output)
+        app.keeps_screen = from_list
         try:
             app.run_or_raise()
         finally:

@@ -11,15 +11,20 @@ times per second during a run. When the dialog closes, Textual draws the screen 
 frames takes a second. Text stays in a row of the terminal until the row is written again, so `RowDiff` omits rows that
 have not changed. It forgets the rows when the terminal is resized, because that moves them, and every
 `FORGOTTEN_AFTER` seconds, because another program may have written over the screen.
+
+The launcher, the dashboard and the query screen follow each other. If each left the alternate screen at its end, the
+user would see the shell for a fifth of a second. So an application with `keeps_screen` leaves it on, and the next one
+draws over it. `kept_screen_ended` leaves it if no other application follows.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -52,7 +57,10 @@ class CapturesOutput(App[ReturnType]):
 
     Attributes:
         captured_output: has the text that was printed while the application was shown.
+        keeps_screen: True to leave the alternate screen on at the end, because another application follows.
     """
+
+    keeps_screen = False
 
     def __init__(self, *args: Any, captured_output: CapturedOutput | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -211,6 +219,7 @@ class CompactDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         # All other output to standard output is captured while the screen is shown.
         self._own_output = captured_output_of(app)
+        self._shown_app = app if isinstance(app, CapturesOutput) else None
 
         def on_fault(error: Exception) -> None:
             app.call_later(app._handle_exception, error)
@@ -221,17 +230,27 @@ class CompactDriver(LinuxDriver):
         encoding = self._terminal.encoding
         self._plain = None if is_unicode(encoding) else PlainCharacters(encoding)
         self.shown = RowDiff()
+        self._left_out: tuple[str, ...] = ()
+        """Control sequences that `write` leaves out."""
 
     def start_application_mode(self) -> None:
-        """Capture all output, and switch the terminal to the screen of the application."""
+        """Capture all output, and switch the terminal to the screen of the application, unless it is kept."""
         self._own_output.cover()
         TERMINAL_GUARD.shows(True)
+        if self._own_output.screen_is_kept:
+            self._left_out = (_ENTER_SCREEN,)  # it would clear the screen before the first frame
+            self._own_output.screen_is_kept = False
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self._left_out = ()
 
     def stop_application_mode(self) -> None:
         """Undo `start_application_mode`: restore the terminal, and capture no more output."""
+        keeps = self._shown_app is not None and self._shown_app.keeps_screen
+        if keeps:
+            self._left_out = (_LEAVE_SCREEN, _SHOW_CURSOR)
+            self._own_output.screen_is_kept = True
         super().stop_application_mode()
-        TERMINAL_GUARD.shows(False)
+        TERMINAL_GUARD.shows(keeps)
         self._own_output.uncover()
 
     def _run_input_thread(self) -> None:
@@ -254,8 +273,28 @@ class CompactDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         """Write data to the terminal. Leave out rows that it shows already, and superfluous changes of style."""
+        if data in self._left_out:
+            return
         text = lean(self.shown.without(data))
         super().write(text if self._plain is None else self._plain.of(text))
+
+
+_ENTER_SCREEN, _LEAVE_SCREEN, _SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
+"""Control sequences that Textual's driver writes at its start and end, each alone."""
+
+
+@contextlib.contextmanager
+def kept_screen_ended(captured_output: CapturedOutput) -> Iterator[None]:
+    """Leave the alternate screen at the end of a `with` block if an application has kept it and none has followed."""
+    try:
+        yield
+    finally:
+        if captured_output.screen_is_kept:
+            captured_output.screen_is_kept = False
+            with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+                captured_output.out.write(_LEAVE_SCREEN + _SHOW_CURSOR)
+                captured_output.out.flush()
+            TERMINAL_GUARD.shows(False)
 
 
 def driver_class() -> type[Driver] | None:

@@ -98,7 +98,7 @@ class Rows(ScrollView, RoleStyles, Generic[T]):
             self._fit()
             self.place = self._passing_titles(self.place, 1)
         if above:
-            self.scroll_to(y=self.scroll_offset.y + above, animate=False)
+            self.scroll_to(y=self.scroll_offset.y + above, animate=False, force=True)  # as in `_keep_in_sight`
             self.refresh()
         top, height = self.scroll_offset.y, self._in_sight
         if place is not None:

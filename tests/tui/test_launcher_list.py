@@ -1,0 +1,194 @@
+"""When the list of the launcher appears, what it shows again later, and the row on which the cursor stays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.pilots import driven
+from support.screens import JOB, ready, screen_text
+from textual.pilot import Pilot
+
+from tui_runner.engine.planning.request import RunRequest
+from tui_runner.tui import launcher
+from tui_runner.tui.launcher import Launcher, discovery
+from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
+from tui_runner.tui.launcher.rows import row_name
+from tui_runner.tui.widgets.list_view import Rows
+
+_READER = """
+import sys
+from pathlib import Path
+from tui_runner.store.database import Database
+with Database.open(Path(sys.argv[1]), create=False):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in ("scrape", "second"):
+        (folder / f"{name}.py").write_text(JOB.replace("pages", name))
+    return folder
+
+
+@pytest.fixture
+def unfinished(folder: Path, new_run: Callable[..., Any]) -> Path:
+    """A database with an unfinished run of the job `scrape`."""
+    path = folder / "a.duckdb"
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=path).runner.close()
+    return path
+
+
+@contextmanager
+def read_by_another_process(path: Path) -> Iterator[Callable[[], None]]:
+    """Open a database in another process, as a launcher does that reads it. Yield a function that closes it."""
+    command = [sys.executable, "-c", _READER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdin is not None and reader.stdout is not None
+        assert reader.stdout.readline() == b"open\n"
+
+        stdin = reader.stdin
+
+        def close() -> None:
+            stdin.close()
+            reader.wait()
+
+        try:
+            yield close
+        finally:
+            close()
+
+
+def rows_of(app: Launcher) -> Rows[Any]:
+    return app.query_one("#found", Rows)
+
+
+async def until(pilot: Pilot[Any], found: Callable[[], bool]) -> None:
+    """Wait until `found` returns True. The application has no worker while it waits to read a database again."""
+    for _ in range(200):
+        await pilot.pause(0.05)
+        if found():
+            return
+    raise AssertionError(screen_text(pilot.app))
+
+
+async def test_database_that_another_process_only_reads_is_read_again_and_the_cursor_stays(
+    folder: Path, unfinished: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_PATIENCE", 0.0)
+    with read_by_another_process(unfinished) as close:
+        async with driven(Launcher(folder, environ), size=(120, 12)) as pilot:
+            app = await ready(pilot)
+            rows = rows_of(app)
+            assert "go on" not in rows.rows and "a.duckdb  in use by" in screen_text(app)
+            here = row_name(rows.current)
+            top = rows.place - rows.scroll_offset.y
+            close()
+            await until(pilot, lambda: "go on" in rows.rows)
+            assert row_name(rows.current) == here and rows.place - rows.scroll_offset.y == top
+            assert [row.database for row in rows.rows if isinstance(row, FoundRun)] == [unfinished]
+            assert not any(row.in_use for row in rows.rows if isinstance(row, FoundDatabase))
+
+
+def test_a_short_reading_by_another_process_is_waited_for(
+    folder: Path, unfinished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_PATIENCE", 30.0)
+    with read_by_another_process(unfinished) as close:
+        threading.Timer(0.3, close).start()
+        (found,) = discovery.find_databases(folder)
+    assert not found.in_use and found.runs[0].unfinished
+
+
+async def test_jobs_are_listed_before_the_databases_and_an_early_key_keeps_the_cursor(
+    folder: Path, unfinished: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "_PATIENCE", 0.01)
+    app = Launcher(folder, environ)
+    app._reading.acquire()
+    async with driven(app, size=(120, 40)) as pilot:
+        await until(pilot, lambda: bool(rows_of(app).rows))
+        rows = rows_of(app)
+        assert "jobs here" in rows.rows and "looking for databases …" in screen_text(app)
+        await pilot.press("down")
+        assert rows.current.name == "second"
+        app._reading.release()
+        await until(pilot, lambda: "go on" in rows.rows)
+        assert rows.current.name == "second"
+
+
+async def test_a_key_for_the_row_under_the_cursor_does_not_resume_the_run_that_took_its_place(
+    folder: Path, unfinished: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "_PATIENCE", 0.01)
+    monkeypatch.setattr(launcher, "_REACTION_SECONDS", 60.0)
+    app = Launcher(folder, environ)
+    app._reading.acquire()
+    async with driven(app, size=(120, 40)) as pilot:
+        await until(pilot, lambda: bool(rows_of(app).rows))
+        assert isinstance(rows_of(app).current, FoundJob)
+        app._reading.release()
+        await until(pilot, lambda: isinstance(rows_of(app).current, FoundRun))
+        await pilot.press("enter")
+        assert "press the key again" in screen_text(await ready(pilot)) and app.return_value is None
+        monkeypatch.setattr(launcher, "_REACTION_SECONDS", 0.0)
+        await pilot.press("enter")
+        await pilot.pause()
+    assert isinstance(app.return_value, RunRequest)
+
+
+async def test_row_filter_and_databases_are_there_at_once_when_the_launcher_is_shown_again(
+    folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    other = folder / "b.duckdb"
+    new_run(f"{folder}/second.py", params={"base": "x"}, database=other, backend="inline").start().finish()
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("slash", *"b.duckdb", "enter")
+        await ready(pilot)
+        assert isinstance(rows_of(app).current, FoundDatabase)
+        await pilot.press("o")
+        await pilot.pause()
+    assert app.return_value == other
+    again = Launcher(folder, environ, spot=app.spot)
+    again._reading.acquire()  # no database can be read
+    async with driven(again, size=(120, 40)) as pilot:
+        await until(pilot, lambda: bool(rows_of(again).rows))
+        rows = rows_of(again)
+        assert row_name(rows.current) == f"{other}\0" and "only “b.duckdb”" in screen_text(again)
+        again._reading.release()
+        await until(pilot, lambda: "looking" not in screen_text(again))
+        assert row_name(rows.current) == f"{other}\0"
+
+
+async def test_cursor_goes_to_the_database_of_a_run_that_has_finished_meanwhile(
+    folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        assert isinstance(rows_of(app).current, FoundRun)
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=unfinished, backend="inline").start().finish()
+    async with driven(Launcher(folder, environ, spot=app.spot), size=(120, 40)) as pilot:
+        assert row_name(rows_of(await ready(pilot)).current) == f"{unfinished}\0"
+
+
+async def test_launcher_ends_while_a_database_cannot_be_read(
+    folder: Path, unfinished: Path, environ: dict[str, str]
+) -> None:
+    app = Launcher(folder, environ)
+    app._reading.acquire()
+    async with driven(app, size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.exit()
+        await pilot.pause()
+    assert not app.is_running
