@@ -203,7 +203,7 @@ class Editor(TextArea):
         if not self.selection.is_empty or column == 0:
             self.action_delete_left()
         else:
-            self._delete_via_keyboard((row, 0), (row, column))
+            self.delete((row, 0), (row, column), maintain_selection_offset=False)
 
     def action_delete_to_end_of_line(self) -> None:
         """Delete the selection, or the text from the cursor to the end of the line, however it is wrapped."""
@@ -211,13 +211,13 @@ class Editor(TextArea):
         if not self.selection.is_empty:
             self.action_delete_right()
         else:
-            self._delete_via_keyboard((row, column), (row, len(self.document.get_line(row))))
+            self.delete((row, column), (row, len(self.document.get_line(row))), maintain_selection_offset=False)
 
     def clear_all(self) -> None:
         """Delete the whole text. The user can undo this."""
         self.hide_offer()
         self.select_all()
-        self._delete_via_keyboard(*self.selection)
+        self.delete(*self.selection, maintain_selection_offset=False)
 
     async def _on_mouse_down(self, event: events.MouseDown) -> None:
         self._was_proposal = self.has_proposal
