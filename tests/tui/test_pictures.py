@@ -267,6 +267,12 @@ def held(chunks: ChunkViews) -> tuple[ChunkView, ...]:
 
 
 LEFT = busy().chunks[:76]
+ENDED = (
+    *(replace(each, state=ChunkState.DONE, done=500, failed=0, cancelled=0, retries=0) for each in LEFT[:74]),
+    replace(LEFT[74], state=ChunkState.FAILED, done=499, failed=1),
+    LEFT[75],
+)
+"""The chunks of a run that has ended with the four failed items of `support.screens.ledger`."""
 TINY = (chunk(0, ChunkState.RUNNING, done=1, rows=3, in_flight=2, worker=0, started_at=0.2, elapsed=0.9),)
 AT_THE_END: dict[str, Any] = {"in_flight": 0, "oldest": (), "latency_window": None}
 STATES: dict[str, dict[str, Any]] = {
@@ -344,7 +350,15 @@ STATES: dict[str, dict[str, Any]] = {
         **AT_THE_END,
     },
     "stopped": {"state": RunState.STOPPED, "reason": "stopped on request", **AT_THE_END},
-    "finished": {"state": RunState.FINISHED, "items_done": 99_988, "chunks": LEFT, **AT_THE_END},
+    "finished": {
+        "state": RunState.FINISHED,
+        "items_total": 38_000,
+        "items_done": 37_996,
+        "items_failed": 4,
+        "errors": tuple(replace(each, count=n, final=n) for n, each in zip((3, 1), busy().errors, strict=True)),
+        "chunks": ENDED,
+        **AT_THE_END,
+    },
 }
 """Fields that differ from a run at full speed."""
 
@@ -380,7 +394,7 @@ async def show_and_read(pilot: Pilot[None]) -> None:
     ("size", "theme"), LOOKS, ids=lambda each: each if isinstance(each, str) else f"{each[0]}x{each[1]}"
 )
 def test_summary(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str) -> None:
-    control = FakeRunControl(replace(busy(), **STATES["finished"] | {"chunks": ChunkViews.of(LEFT)}))
+    control = FakeRunControl(replace(busy(), **STATES["finished"] | {"chunks": ChunkViews.of(ENDED)}))
     with ledger(tmp_path / "x.duckdb") as control.database:
         add_samples(control.database)
         control.database.cursor().execute("UPDATE runner.failed_attempts SET final = true")
