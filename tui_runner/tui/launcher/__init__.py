@@ -29,7 +29,6 @@ from textual.content import Content
 from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
-from textual.worker import get_current_worker
 
 from tui_runner._version import __version__
 from tui_runner.engine.captured_output import CapturedOutput
@@ -51,6 +50,7 @@ from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Ask
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher.command_lines import command_of
+from tui_runner.tui.launcher.database_search import DatabaseSearch
 from tui_runner.tui.launcher.details import TextLine, empty_folder
 from tui_runner.tui.launcher.discovery import (
     HERE,
@@ -59,9 +59,7 @@ from tui_runner.tui.launcher.discovery import (
     FoundDatabase,
     FoundJob,
     FoundRun,
-    database_paths,
     find_jobs,
-    read_database,
     shared_table,
 )
 from tui_runner.tui.launcher.fields import Draft
@@ -80,13 +78,6 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 _PATIENCE = 0.3
 """Seconds that the first list waits for databases, so that those of most folders are listed together with the jobs. A
 longer wait would leave the screen empty: reading 20 databases takes 2 s."""
-_READ_AGAIN = (0.5, 1.0, 2.0, 4.0)
-"""Seconds after which a database that another process has open is read again: soon at first, because that process may
-only read it."""
-_READ_AGAIN_SLOWLY = 10.0
-"""Seconds between further attempts while the launcher is open. Each asks the process of a run for its progress."""
-_STOP_SECONDS = 0.1
-"""Seconds between two looks of a thread that waits for a database whether its search has been cancelled."""
 _REACTION_SECONDS = 0.5
 """Seconds after the cursor has moved to an unfinished run by itself in which a key does not resume the run. The user
 may have pressed the key for the row that was under the cursor before."""
@@ -196,11 +187,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         """True when the cursor has reached its first row, or the user has used it. It then stays on its row."""
         self._jumped_at = -_REACTION_SECONDS
         """When the cursor last moved to an unfinished run by itself, in seconds of the monotonic clock."""
-        self._databases: list[FoundDatabase] = list(self.spot.databases)
-        self._attempts = 0
         self._names: Counter[str] = Counter()
         self._files = 0
-        self._looking = True
+        self._is_ready = False
+        """True when the work that a key would have to wait for has been done, or is about to be."""
         self._unfolded: bool | None = None
         """True while each sample has a row of its own, False while all share one. None until the user chooses: samples
         then have their own rows only in a folder without jobs and databases."""
@@ -211,6 +201,9 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._reading = threading.Lock()
         """Held while a database is opened, because a process must not open the same database twice."""
         self._opener = RunOpener(self, begin, self._reading, self._say_starting)
+        self._search = DatabaseSearch(
+            self, self._reading, self._databases_changed, lambda: self._opening, self.spot.databases
+        )
         themes = find_themes()
         self._folder = folder
         self._shell = shell or folder
@@ -270,12 +263,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
         self._names = Counter(job.name for job in self._jobs)
         self._files = sum(1 for _ in self._folder.glob("*.py"))
-        self._looking = True
         self._is_placed = False
-        self._attempts = 0
         self._pane.look_in(self._folder)
-        self.run_worker(self._find_databases, thread=True, group="runs", exclusive=True)
-        if self._databases:
+        self._search.begin(self._folder)
+        if self._search.databases:
             # The width of the list is known after the first layout.
             self.call_after_refresh(self._list)
         else:
@@ -284,15 +275,13 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     def _list_without_runs(self) -> None:
-        if self._looking:
+        if self._search.looking:
             self._list()
 
     def _title_lines(self, width: int) -> list[Line]:
         jobs = sum(1 for job in self._jobs if job.group in (HERE, SAMPLES_HERE, PACKAGES) and not job.error)
-        databases = len(self._databases)
-        found = (
-            f"{plural(jobs, 'job')} · {'looking for databases …' if self._looking else plural(databases, 'database')}"
-        )
+        databases = plural(len(self._search.databases), "database")
+        found = f"{plural(jobs, 'job')} · {'looking for databases …' if self._search.looking else databases}"
         wanted = f"only “{own(self._wanted, 20)}”  " if self._wanted else ""
         title, where = f" tui-runner {__version__}", own(with_short_home(str(self._folder)), 200)
         for keys in ("/ filter   T theme   ? help ", "? help "):
@@ -341,66 +330,11 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Write the text about the current row for the new width, which is known only after the layout."""
         self._about()
 
-    def _find_databases(self) -> None:
-        folder = self._folder
-        found = self._read(database_paths(folder), folder)
-        if found is not None:
-            self.call_later(self._found_databases, folder, [each for each in found.values() if each is not None])
-
-    def _read(self, paths: Sequence[Path], folder: Path) -> dict[Path, FoundDatabase | None] | None:
-        """Read databases in a thread. Return None if the search has been cancelled, as at the end of the launcher."""
-        worker = get_current_worker()
-        found: dict[Path, FoundDatabase | None] = {}
-        for path in paths:
-            # Hold the lock for one database at a time, so that a run need not wait for all of them. An open run keeps
-            # it, so do not wait for it without end.
-            while not self._reading.acquire(timeout=_STOP_SECONDS):
-                if worker.is_cancelled:
-                    return None
-            try:
-                if worker.is_cancelled:
-                    return None
-                found[path] = read_database(path, folder)
-            finally:
-                self._reading.release()
-        return found
-
-    def _found_databases(self, folder: Path, databases: list[FoundDatabase]) -> None:
-        if folder != self._folder:
-            return
-        self._databases, self._looking = databases, False
+    def _databases_changed(self) -> None:
         self._list(keep_view=True)
-        self.call_after_refresh(self._get_ready)
-        self._plan_reading_again()
-
-    def _plan_reading_again(self) -> None:
-        """Read the databases again, after a while, that other processes have open."""
-        if any(database.in_use for database in self._databases):
-            delay = _READ_AGAIN[self._attempts] if self._attempts < len(_READ_AGAIN) else _READ_AGAIN_SLOWLY
-            self._attempts += 1
-            self.set_timer(delay, self._read_again)
-
-    def _read_again(self) -> None:
-        # A new search reads all databases. While a run is being opened, the list is of no interest.
-        if not self._looking and not self._opening:
-            self.run_worker(self._read_those_in_use, thread=True, group="runs", exclusive=True)
-        elif self._opening:
-            self._plan_reading_again()
-
-    def _read_those_in_use(self) -> None:
-        folder = self._folder
-        found = self._read([each.path for each in self._databases if each.in_use], folder)
-        if found is not None:
-            self.call_later(self._has_read_again, folder, found)
-
-    def _has_read_again(self, folder: Path, found: Mapping[Path, FoundDatabase | None]) -> None:
-        if folder != self._folder or self._looking:
-            return
-        databases = [now for each in self._databases if (now := found.get(each.path, each)) is not None]
-        if databases != self._databases:
-            self._databases = databases
-            self._list(keep_view=True)
-        self._plan_reading_again()
+        if not self._is_ready and not self._search.looking:
+            self._is_ready = True
+            self.call_after_refresh(self._get_ready)
 
     async def _get_ready(self) -> None:
         """Do slow work before the user presses a key that would have to wait for it."""
@@ -423,10 +357,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         found: Rows[Row] = self.query_one("#found", Rows)
         rows = listed(
             self._jobs,
-            self._databases,
+            self._search.databases,
             wanted=self._wanted,
             empty=self._empty_list(found.size.width - 2),
-            looking=self._looking,
+            looking=self._search.looking,
             unfolded=self._is_empty if self._unfolded is None else self._unfolded,
             height=found.size.height,
         )
@@ -442,7 +376,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             found.show(rows, place=self._first_place(rows, names, self._goal or here))
             if keep_view and here and here != row_name(found.current):
                 self._jumped_at = time.monotonic()
-            self._is_placed = not self._looking
+            self._is_placed = not self._search.looking
             if self._is_placed:
                 self._goal = ""
         self.query_one("#title", PaintedLines).repaint()
@@ -464,7 +398,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _empty_lines(self, width: int) -> Sequence[TextLine]:
         """Return the text about a folder without jobs and databases; nothing for other folders."""
-        if self._looking or not self._is_empty:
+        if self._search.looking or not self._is_empty:
             return ()
         names = {"init": "write_job", "samples": "try_sample", "copy": "copy_samples", "folder_key": "other_folder"}
         keys = {name: key_of(self.screen, f"launcher.{action}") for name, action in names.items()}
@@ -481,7 +415,7 @@ class Launcher(ListNavigation, Application[Chosen]):
     @property
     def _is_empty(self) -> bool:
         """True if no jobs, functions or databases have been found in the folder."""
-        return not self._databases and not any(job.is_here for job in self._jobs)
+        return not self._search.databases and not any(job.is_here for job in self._jobs)
 
     @property
     def _in_form(self) -> bool:
@@ -708,7 +642,8 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._complain(error)
                     return
                 self._folder, self.spot = folder, Spot(folder, drafts=self._pane.drafts)
-                self._unfolded, self._goal, self._databases = None, "", []
+                self._unfolded, self._goal = None, ""
+                self._search.forget()
                 self._look()
 
         self.push_screen(Ask("Look for jobs in which folder?", str(self._folder), wrong), answered)
@@ -914,15 +849,15 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Show the text about the current row, and the keys that have an effect on it."""
         row = self._current
         name = self._goal or row_name(row) or self.spot.row
-        self.spot = Spot(self._folder, name, self._pane.drafts, self._wanted, tuple(self._databases))
+        self.spot = Spot(self._folder, name, self._pane.drafts, self._wanted, tuple(self._search.databases))
         # In a folder without jobs and databases the cursor begins on the samples, so the text about such a folder is
         # shown above theirs.
         above = self._empty_lines(self._pane.text_width) if isinstance(row, Samples) and not self._is_narrow else ()
         shared = ""
         if isinstance(row, FoundJob):
-            shared = shared_table(row, self._jobs, self._databases, self._folder)
+            shared = shared_table(row, self._jobs, self._search.databases, self._folder)
         self._pane.show(row, same_name=self._names, above=above, shared=shared)
-        labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._looking)
+        labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._search.looking)
         self.query_one(KeyLine).relabel(labels, typing=self._pane.is_form)
 
 
