@@ -1,4 +1,4 @@
-"""When the list of the launcher appears, what it shows again later, and the row on which the cursor stays."""
+"""When the list of the launcher appears, how it follows changes, and the row on which the cursor stays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from support.pilots import driven
 from support.screens import JOB, ready, screen_text
@@ -17,11 +18,18 @@ from textual.pilot import Pilot
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.tui import launcher
-from tui_runner.tui.launcher import Launcher, discovery
+from tui_runner.tui.launcher import Launcher, database_search, discovery
 from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.rows import row_name
 from tui_runner.tui.widgets.list_view import Rows
 
+_OTHER_PROGRAM = """
+import sys
+import duckdb
+with duckdb.connect(sys.argv[1]):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
 _READER = """
 import sys
 from pathlib import Path
@@ -50,9 +58,9 @@ def unfinished(folder: Path, new_run: Callable[..., Any]) -> Path:
 
 
 @contextmanager
-def read_by_another_process(path: Path) -> Iterator[Callable[[], None]]:
+def read_by_another_process(path: Path, source: str = _READER) -> Iterator[Callable[[], None]]:
     """Open a database in another process, as a launcher does that reads it. Yield a function that closes it."""
-    command = [sys.executable, "-c", _READER, str(path)]
+    command = [sys.executable, "-c", source, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
         assert reader.stdin is not None and reader.stdout is not None
         assert reader.stdout.readline() == b"open\n"
@@ -192,3 +200,138 @@ async def test_launcher_ends_while_a_database_cannot_be_read(
         app.exit()
         await pilot.pause()
     assert not app.is_running
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an open launcher look for changes much more often."""
+    monkeypatch.setattr(database_search, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(database_search, "_REST", 0)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the databases that the launcher has read, in this order."""
+    names: list[str] = []
+
+    def read(path: Path, folder: Path) -> FoundDatabase | None:
+        names.append(path.name)
+        return discovery.read_database(path, folder)
+
+    monkeypatch.setattr(database_search, "read_database", read)
+    return names
+
+
+def databases_of(app: Launcher) -> list[str]:
+    return [row.path.name for row in rows_of(app).rows if isinstance(row, FoundDatabase)]
+
+
+@pytest.mark.usefixtures("often")
+async def test_open_launcher_follows_runs_and_databases_that_other_processes_finish_make_and_remove(
+    folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    new_run(
+        f"{folder}/second.py", params={"base": "x"}, database=folder / "b.duckdb", backend="inline"
+    ).start().finish()
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        assert databases_of(app) == ["b.duckdb", "a.duckdb"] and isinstance(rows_of(app).current, FoundRun)
+        new_run(f"{folder}/scrape.py", params={"base": "x"}, database=unfinished, backend="inline").start().finish()
+        await until(pilot, lambda: "go on" not in rows_of(app).rows)
+        assert row_name(rows_of(app).current) == f"{unfinished}\0"
+        # A database that was written to keeps its place; a new one comes first.
+        assert databases_of(app) == ["b.duckdb", "a.duckdb"]
+        new_run(f"{folder}/second.py", params={"base": "x"}, database=folder / "c.duckdb").runner.close()
+        await until(pilot, lambda: "go on" in rows_of(app).rows)
+        assert databases_of(app) == ["c.duckdb", "b.duckdb", "a.duckdb"]
+        assert row_name(rows_of(app).current) == f"{unfinished}\0" and "3 databases" in screen_text(app)
+        for path in folder.glob("c.duckdb*"):
+            path.unlink()
+        await until(pilot, lambda: "go on" not in rows_of(app).rows)
+        assert databases_of(app) == ["b.duckdb", "a.duckdb"]
+
+
+@pytest.mark.usefixtures("often")
+async def test_only_databases_that_have_changed_are_read_again(
+    folder: Path,
+    unfinished: Path,
+    environ: dict[str, str],
+    new_run: Callable[..., Any],
+    readings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Path] = []
+
+    def stamps(folder: Path) -> dict[Path, discovery.Stamp]:
+        looks.append(folder)
+        return discovery.database_stamps(folder)
+
+    monkeypatch.setattr(database_search, "database_stamps", stamps)
+    new_run(
+        f"{folder}/second.py", params={"base": "x"}, database=folder / "b.duckdb", backend="inline"
+    ).start().finish()
+    (folder / "no.duckdb").write_text("not one at all")
+    duckdb.connect(str(folder / "other.duckdb")).close()  # without runs, so it is not listed
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: len(looks) > 3)
+        assert sorted(readings) == ["a.duckdb", "b.duckdb", "no.duckdb", "other.duckdb"]
+        readings.clear()
+        new_run(f"{folder}/scrape.py", params={"base": "x"}, database=unfinished, backend="inline").start().finish()
+        await until(pilot, lambda: bool(readings))
+        before = len(looks)
+        await until(pilot, lambda: len(looks) > before + 3)
+        assert set(readings) == {"a.duckdb"}
+
+
+@pytest.mark.usefixtures("often")
+async def test_folder_is_not_looked_at_while_a_dialog_covers_the_list_or_a_run_is_being_opened(
+    folder: Path, unfinished: Path, environ: dict[str, str], readings: list[str]
+) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        readings.clear()
+        await pilot.press("slash")
+        await ready(pilot)
+        unfinished.touch()
+        await pilot.pause(0.3)
+        assert readings == []
+        app._opening = True
+        await pilot.press("escape")
+        await pilot.pause(0.3)
+        assert readings == []
+        app._opening = False
+        await until(pilot, lambda: readings == ["a.duckdb"])
+
+
+@pytest.mark.usefixtures("often")
+async def test_database_that_another_program_has_open_is_read_again_when_it_is_closed(
+    folder: Path, unfinished: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_PATIENCE", 0.0)
+    with read_by_another_process(unfinished, _OTHER_PROGRAM) as close:
+        async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+            app = await ready(pilot)
+            assert "go on" not in rows_of(app).rows and "in use by another program" in screen_text(app)
+            close()
+            await until(pilot, lambda: "go on" in rows_of(app).rows)
+
+
+async def test_list_is_up_to_date_at_once_when_a_run_cannot_be_resumed(
+    folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        new_run(f"{folder}/scrape.py", params={"base": "x"}, database=unfinished, backend="inline").start().finish()
+        await pilot.press("enter")
+        await ready(pilot)
+        assert "run 1 is finished" in screen_text(app) and "go on" not in rows_of(app).rows
+
+
+def test_a_row_in_the_log_alone_changes_the_stamp_of_a_database(folder: Path, unfinished: Path) -> None:
+    before = discovery.database_stamps(folder)
+    assert list(before) == [unfinished] and discovery.database_stamps(folder) == before
+    with duckdb.connect(str(unfinished)) as database:
+        database.execute("SET checkpoint_threshold = '1GB'")
+        database.execute("CREATE TABLE t AS SELECT 1")
+        assert discovery.database_stamps(folder) != before

@@ -202,7 +202,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Held while a database is opened, because a process must not open the same database twice."""
         self._opener = RunOpener(self, begin, self._reading, self._say_starting)
         self._search = DatabaseSearch(
-            self, self._reading, self._databases_changed, lambda: self._opening, self.spot.databases
+            self, self._reading, self._databases_changed, lambda: self._is_away, self.spot.databases
         )
         themes = find_themes()
         self._folder = folder
@@ -416,6 +416,11 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _is_empty(self) -> bool:
         """True if no jobs, functions or databases have been found in the folder."""
         return not self._search.databases and not any(job.is_here for job in self._jobs)
+
+    @property
+    def _is_away(self) -> bool:
+        """True while a run is being opened, or a dialog or another screen covers the list."""
+        return self._opening or not isinstance(self.screen, _ListFirst)
 
     @property
     def _in_form(self) -> bool:
@@ -812,11 +817,13 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._leave_with(opened)
         except DatabaseError as error:
             self._complain(error)
+            self._search.look_now()  # another process may have finished the run, or have its database open
             if of_form:
                 form.complain_of_database(error.what)
                 self._show_fault("database:database")
         except (UserError, OSError) as error:
             self._complain(error)
+            self._search.look_now()
             if of_form:
                 self._show_fault()
         finally:
