@@ -20,7 +20,7 @@ from tui_runner.engine.planning.request import RunRequest
 from tui_runner.tui import launcher
 from tui_runner.tui.launcher import Launcher, database_search, discovery
 from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
-from tui_runner.tui.launcher.rows import row_name
+from tui_runner.tui.launcher.rows import listed, row_name
 from tui_runner.tui.widgets.list_view import Rows
 
 _OTHER_PROGRAM = """
@@ -100,10 +100,9 @@ async def test_database_that_another_process_only_reads_is_read_again_and_the_cu
             rows = rows_of(app)
             assert "go on" not in rows.rows and "a.duckdb  in use by" in screen_text(app)
             here = row_name(rows.current)
-            top = rows.place - rows.scroll_offset.y
             close()
             await until(pilot, lambda: "go on" in rows.rows)
-            assert row_name(rows.current) == here and rows.place - rows.scroll_offset.y == top
+            assert row_name(rows.current) == here and rows.scroll_offset.y == 0
             assert [row.database for row in rows.rows if isinstance(row, FoundRun)] == [unfinished]
             assert not any(row.in_use for row in rows.rows if isinstance(row, FoundDatabase))
 
@@ -245,8 +244,7 @@ async def test_open_launcher_follows_runs_and_databases_that_other_processes_fin
         await until(pilot, lambda: "go on" in rows_of(app).rows)
         assert databases_of(app) == ["c.duckdb", "b.duckdb", "a.duckdb"]
         assert row_name(rows_of(app).current) == f"{unfinished}\0" and "3 databases" in screen_text(app)
-        for path in folder.glob("c.duckdb*"):
-            path.unlink()
+        (folder / "c.duckdb").unlink()
         await until(pilot, lambda: "go on" not in rows_of(app).rows)
         assert databases_of(app) == ["b.duckdb", "a.duckdb"]
 
@@ -293,7 +291,7 @@ async def test_folder_is_not_looked_at_while_a_dialog_covers_the_list_or_a_run_i
         readings.clear()
         await pilot.press("slash")
         await ready(pilot)
-        unfinished.touch()
+        (folder / "a.duckdb").touch()
         await pilot.pause(0.3)
         assert readings == []
         app._opening = True
@@ -335,3 +333,79 @@ def test_a_row_in_the_log_alone_changes_the_stamp_of_a_database(folder: Path, un
         database.execute("SET checkpoint_threshold = '1GB'")
         database.execute("CREATE TABLE t AS SELECT 1")
         assert discovery.database_stamps(folder) != before
+
+
+async def test_filter_without_a_match_says_so_and_escape_removes_it(
+    folder: Path, unfinished: Path, environ: dict[str, str]
+) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        whole = list(rows_of(app).rows)
+        await pilot.press("slash", *"zzzz", "enter")
+        shown = screen_text(await ready(pilot))
+        assert "nothing here contains “zzzz”; Esc shows all" in shown and "Esc show all" in shown
+        assert "looking for" not in shown and not rows_of(app).rows
+        await pilot.press("escape")
+        assert [row_name(row) for row in rows_of(await ready(pilot)).rows] == [row_name(row) for row in whole]
+        assert "only “" not in screen_text(app) and "Esc show all" not in screen_text(app)
+
+
+async def test_text_of_a_long_filter_without_a_match_leaves_room_for_the_key_that_removes_it(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("slash", *("z" * 60), "enter")
+        assert "…”; Esc shows all" in screen_text(await ready(pilot))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("scrape (sc", ["scrape"]),  # the file behind the name, as of jobs that share their name
+        ("scrape.py)  Fetch", ["scrape"]),
+        ("broken.py  line", ["broken.py"]),
+        ("RUN 1", ["a.duckdb"]),
+        ("0 %", ["a.duckdb"]),
+        ("5 left", ["a.duckdb"]),
+    ],
+)
+def test_filter_finds_what_a_row_shows(folder: Path, unfinished: Path, wanted: str, names: list[str]) -> None:
+    (folder / "again.py").write_text(JOB.replace("pages", "scrape"))
+    (folder / "broken.py").write_text("from tui_runner import job\n@job\ndef oops(:\n")
+    rows = listed(discovery.find_jobs(folder, []), discovery.find_databases(folder), wanted=wanted)
+    found = [row.name for row in rows if isinstance(row, FoundJob)]
+    assert found + [row.path.name for row in rows if isinstance(row, FoundDatabase)] == names
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("moved", [False, True])
+async def test_list_stays_at_its_top_when_a_run_arrives_above_the_cursor(
+    folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any], moved: bool
+) -> None:
+    async with driven(Launcher(folder, environ), size=(80, 11)) as pilot:
+        app = await ready(pilot)
+        rows = rows_of(app)
+        assert rows.size.height < len(rows.rows)  # the list scrolls
+        if moved:
+            await pilot.press("down")
+        here = row_name(rows.current)
+        new_run(f"{folder}/second.py", params={"base": "x"}, database=folder / "b.duckdb").runner.close()
+        await until(pilot, lambda: sum(isinstance(row, FoundRun) for row in rows.rows) == 2)
+        assert row_name(rows.current) == here and rows.scroll_offset.y == 0
+        assert rows.rows[0] == "go on" and "── go on" in screen_text(app)
+
+
+@pytest.mark.usefixtures("often")
+async def test_visible_rows_of_a_scrolled_list_stay_when_a_run_arrives_above_them(
+    folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    async with driven(Launcher(folder, environ), size=(80, 8)) as pilot:
+        app = await ready(pilot)
+        rows = rows_of(app)
+        await pilot.press("end")
+        top, here = rows.place - rows.scroll_offset.y, row_name(rows.current)
+        assert rows.scroll_offset.y > 0
+        new_run(f"{folder}/second.py", params={"base": "x"}, database=folder / "b.duckdb").runner.close()
+        await until(pilot, lambda: sum(isinstance(row, FoundRun) for row in rows.rows) == 2)
+        assert row_name(rows.current) == here and rows.place - rows.scroll_offset.y == top

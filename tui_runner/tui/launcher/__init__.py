@@ -240,7 +240,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._row_line,
                     title=is_passed_over,
                     foot=below,
-                    nothing=lambda: "looking for jobs …",
+                    nothing=self._nothing_listed,
                     id="found",
                 )
             yield self._pane
@@ -296,6 +296,14 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _row_line(self, row: Row, width: int) -> Line:
         return drawn(row, width, same_name=self._names)
 
+    def _nothing_listed(self) -> str:
+        """Return the text in place of an empty list. Without a filter, the samples are listed at least."""
+        if not self._wanted:
+            return "looking for jobs …"
+        before, behind = "nothing here contains “", f"”; {key_of(self.screen, 'launcher.to_list')} shows all"
+        room = self.query_one("#found", Rows).size.width - cell_len(before + behind)
+        return f"{before}{own(self._wanted, max(room, 4))}{behind}"
+
     def on_resize(self, event: Resize) -> None:
         """Show either the list or the right side on narrow terminals."""
         # `self.size` is still the old size: Textual's own handler sets it after this one.
@@ -331,6 +339,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     def _databases_changed(self) -> None:
+        if not self.screen_stack:  # the launcher ends
+            return
         self._list(keep_view=True)
         if not self._is_ready and not self._search.looking:
             self._is_ready = True
@@ -371,6 +381,8 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._goal, self._is_placed = "", True
         elif self._is_placed and here and here in names:
             place = names.index(here)
+            # At its top, a list stays there: its first heading is visible, and rows may be added below that.
+            keep_view = keep_view and found.scroll_offset.y > 0
             found.show(rows, place=place, above=place - found.place if keep_view else 0)
         else:
             found.show(rows, place=self._first_place(rows, names, self._goal or here))
@@ -419,8 +431,9 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     @property
     def _is_away(self) -> bool:
-        """True while a run is being opened, or a dialog or another screen covers the list."""
-        return self._opening or not isinstance(self.screen, _ListFirst)
+        """True while a run is being opened, while another screen covers the list, and when the launcher ends."""
+        stack = self.screen_stack  # empty when the launcher ends
+        return self._opening or not stack or not isinstance(stack[-1], _ListFirst)
 
     @property
     def _in_form(self) -> bool:
@@ -704,14 +717,20 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._refuse("try_job")
 
     def action_to_list(self) -> None:
-        """Go back from the form or text to the list. The texts typed into the form are stored as a draft."""
+        """Go back from the form or text to the list; in the list, remove its filter.
+
+        The texts typed into the form are stored as a draft.
+        """
         self._say("")
         if self._reads:
             self._reads = False
             self._arrange()
-        if self._pane.is_form:
+        elif self._pane.is_form:
             self._leave_form()
             self._about()
+        elif self._wanted:
+            self._wanted = ""
+            self._list()
 
     # --- loading, trying and opening a job ------------------------------------------------------------------
 
@@ -864,7 +883,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         if isinstance(row, FoundJob):
             shared = shared_table(row, self._jobs, self._search.databases, self._folder)
         self._pane.show(row, same_name=self._names, above=above, shared=shared)
-        labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._search.looking)
+        is_empty = self._is_empty and not self._search.looking
+        labels = labels_of(row, in_form=self._pane.is_form, empty=is_empty, filtered=bool(self._wanted))
         self.query_one(KeyLine).relabel(labels, typing=self._pane.is_form)
 
 
