@@ -13,12 +13,12 @@ from typing import Any
 import duckdb
 import pytest
 from support.pilots import driven
-from support.screens import JOB, ready, screen_text
+from support.screens import JOB, field, ready, screen_text
 from textual.pilot import Pilot
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.tui import launcher
-from tui_runner.tui.launcher import Launcher, database_search, discovery
+from tui_runner.tui.launcher import Launcher, discovery, folder_search
 from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.rows import listed, row_name
 from tui_runner.tui.widgets.list_view import Rows
@@ -204,8 +204,8 @@ async def test_launcher_ends_while_a_database_cannot_be_read(
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an open launcher look for changes much more often."""
-    monkeypatch.setattr(database_search, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(database_search, "_REST", 0)
+    monkeypatch.setattr(folder_search, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(folder_search, "_REST", 0)
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return discovery.read_database(path, folder)
 
-    monkeypatch.setattr(database_search, "read_database", read)
+    monkeypatch.setattr(folder_search, "read_database", read)
     return names
 
 
@@ -264,7 +264,7 @@ async def test_only_databases_that_have_changed_are_read_again(
         looks.append(folder)
         return discovery.database_stamps(folder)
 
-    monkeypatch.setattr(database_search, "database_stamps", stamps)
+    monkeypatch.setattr(folder_search, "database_stamps", stamps)
     new_run(
         f"{folder}/second.py", params={"base": "x"}, database=folder / "b.duckdb", backend="inline"
     ).start().finish()
@@ -409,3 +409,62 @@ async def test_visible_rows_of_a_scrolled_list_stay_when_a_run_arrives_above_the
         new_run(f"{folder}/second.py", params={"base": "x"}, database=folder / "b.duckdb").runner.close()
         await until(pilot, lambda: sum(isinstance(row, FoundRun) for row in rows.rows) == 2)
         assert row_name(rows.current) == here and rows.place - rows.scroll_offset.y == top
+
+
+@pytest.mark.usefixtures("often")
+async def test_open_launcher_follows_changes_of_jobs_and_the_cursor_stays_near_its_row(
+    folder: Path, unfinished: Path, environ: dict[str, str]
+) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        rows = rows_of(app)
+
+        def names() -> list[str]:
+            return [row.name for row in rows.rows if isinstance(row, FoundJob)]
+
+        await pilot.press("down", "down")
+        assert rows.current.name == "second"
+        (folder / "new.py").write_text(JOB.replace("pages", "new"))
+        await until(pilot, lambda: names() == ["new", "scrape", "second"])
+        assert rows.current.name == "second" and "3 jobs" in screen_text(app)
+        (folder / "second.py").write_text("from tui_runner import job\n@job\ndef second(:\n")
+        await until(pilot, lambda: names() == ["new", "scrape", "second.py"])
+        assert rows.current.name == "second.py"
+        (folder / "second.py").write_text(JOB.replace("pages", "second"))
+        await until(pilot, lambda: names() == ["new", "scrape", "second"])
+        assert rows.current.name == "second"
+        (folder / "second.py").unlink()
+        await until(pilot, lambda: names() == ["new", "scrape"])
+        assert isinstance(rows.current, FoundDatabase | FoundJob) and "2 jobs" in screen_text(app)
+
+
+@pytest.mark.usefixtures("often")
+async def test_jobs_do_not_change_while_a_form_is_filled_in(folder: Path, environ: dict[str, str]) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("enter", *"typed")
+        (folder / "scrape.py").write_text("# moved\n" + JOB.replace("pages", "scrape"))
+        (folder / "new.py").write_text(JOB.replace("pages", "new"))
+        await pilot.pause(0.3)
+        assert "2 jobs" in screen_text(app) and field(app, "base").value == "typed"
+        await pilot.press("escape")
+        await until(pilot, lambda: "3 jobs" in screen_text(app))
+        assert rows_of(app).current.place == "scrape.py:6"
+        await pilot.press("enter")
+        await ready(pilot)
+        assert field(app, "base").value == "typed"
+
+
+def test_files_of_jobs_have_the_same_stamps_until_one_of_them_changes(folder: Path, tmp_path: Path) -> None:
+    elsewhere, package = tmp_path / "far.py", folder / "package"
+    elsewhere.write_text(JOB)
+    package.mkdir()
+    (folder / "sample_jobs").mkdir()
+    recent = [f"{elsewhere}:pages", "\0.py:none", f"{tmp_path}/gone.py:none"]
+    stamps = discovery.job_stamps(folder, recent)
+    for path in (folder / "sample_jobs" / "x.py", package / "__init__.py", package / "y.py", elsewhere):
+        assert discovery.job_stamps(folder, recent) == stamps
+        path.write_text("x = 1\n")
+        before, stamps = stamps, discovery.job_stamps(folder, recent)
+        assert stamps != before and path in stamps
+    assert discovery.job_stamps(tmp_path / "nowhere", []) == {}

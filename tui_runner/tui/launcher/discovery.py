@@ -239,6 +239,22 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
     return found
 
 
+def job_stamps(folder: Path, recent: Iterable[str]) -> dict[Path, Stamp]:
+    """Return the stamps of the files that `find_jobs` reads for these arguments, and that do not come with tui-runner.
+
+    While they are the same, `find_jobs` returns the same jobs.
+    """
+    files = [Path(job.rpartition(":")[0]) for job in recent]
+    with contextlib.suppress(OSError):  # the folder cannot be read
+        for place in (folder, folder / "sample_jobs"):
+            files += sorted(place.glob("*.py"))[:_FILES]
+    stamps: dict[Path, Stamp] = {}
+    for path in (*files, *_files_of_packages(folder)):
+        with contextlib.suppress(OSError, ValueError):  # it is gone, or a recent job has a NUL byte in its path
+            stamps[path] = _stamp(path.stat())
+    return stamps
+
+
 def _files_of_packages(folder: Path) -> list[Path]:
     """Return at most `_FILES` Python files of the packages directly below a folder."""
     files: list[Path] = []

@@ -1,10 +1,14 @@
-"""Reads the databases of the launcher's folder in the background, and later those that have changed or are in use."""
+"""Finds the jobs and databases of the launcher's folder, and looks for changes of them in the background.
+
+A look compares the stamps of the files with those of the last look. Only files that have changed, and databases that
+another process has open, are read again.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,15 @@ from textual.app import App
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from tui_runner.tui.launcher.discovery import FoundDatabase, Stamp, database_stamps, read_database
+from tui_runner.tui.launcher.discovery import (
+    FoundDatabase,
+    FoundJob,
+    Stamp,
+    database_stamps,
+    find_jobs,
+    job_stamps,
+    read_database,
+)
 
 _LOOK_SECONDS = 3.0
 """Seconds between two looks at the folder. A look without changes takes 2 ms for 200 databases."""
@@ -26,17 +38,20 @@ _STOP_SECONDS = 0.1
 """Seconds between two looks of a thread that waits for a database whether its search has been cancelled."""
 
 
-class DatabaseSearch:
-    """Finds and reads the databases of one folder, and looks for changes. Call it only in the application's thread.
+class FolderSearch:
+    """Finds the jobs and databases of one folder, and looks for changes. Call it only in the application's thread.
 
     Args:
         app: the launcher.
         lock: held while a database is opened, because a process must not open the same database twice.
-        changed: called when `databases` or `looking` has changed.
+        changed: called when `jobs` has changed later, or `databases` or `looking`.
         is_away: returns True while the list is of no interest; the folder is then not looked at again.
+        is_editing: returns True while a form of a job is shown; `jobs` does not change meanwhile.
+        recent: returns the jobs of any folder that were started last, as texts for `load_job`. It is called in threads.
         databases: databases that an earlier search has found.
 
     Attributes:
+        jobs: the jobs of the folder.
         databases: the databases of the folder. Those of an earlier search stay until the present one has ended.
         looking: True until a search has read all databases for the first time.
     """
@@ -47,24 +62,33 @@ class DatabaseSearch:
         lock: threading.Lock,
         changed: Callable[[], None],
         is_away: Callable[[], bool],
+        is_editing: Callable[[], bool],
+        recent: Callable[[], Sequence[str]],
         databases: Iterable[FoundDatabase],
     ) -> None:
         self._app = app
         self._lock = lock
         self._changed = changed
         self._is_away = is_away
+        self._is_editing = is_editing
+        self._recent = recent
+        self.jobs: list[FoundJob] = []
         self.databases = list(databases)
         self.looking = True
         self._folder = Path()
         self._stamps: Mapping[Path, Stamp] = {}
-        """Stamps of all files as they were before they were read, also of those without runs."""
+        """Stamps of the databases before they were read, also of those without runs."""
+        self._job_stamps: Mapping[Path, Stamp] = {}
         self._looks = 0
         """Number of looks begun. A look whose number is lower was replaced, so its result does not count."""
         self._soon = iter(_SOON)
         self._timer: Timer | None = None
 
     def begin(self, folder: Path) -> None:
-        """Search a folder, and read all of its databases. A search that goes on is cancelled."""
+        """Find the jobs of a folder at once, and its databases in a thread. A search that goes on is cancelled."""
+        recent = self._recent()
+        self._job_stamps = job_stamps(folder, recent)
+        self.jobs = find_jobs(folder, recent)
         self._folder = folder
         self.looking = True
         self._stamps = {}
@@ -85,32 +109,53 @@ class DatabaseSearch:
             self._timer.stop()
         self._looks += 1
         number, folder, known = self._looks, self._folder, self._stamps
+        known_jobs = None if self.looking or self._is_editing() else self._job_stamps
         again = {each.path for each in self.databases if each.in_use or each.is_held}
-        self._app.run_worker(
-            lambda: self._read(number, folder, known, again), thread=True, group="runs", exclusive=True
-        )
 
-    def _read(self, number: int, folder: Path, known: Mapping[Path, Stamp], again: Collection[Path]) -> None:
-        """Read changed databases and those of `again`, in a thread, unless the search is cancelled."""
+        def look() -> None:
+            began = time.monotonic()
+            if known_jobs is not None:
+                self._read_jobs(number, folder, known_jobs)
+            stamps = database_stamps(folder)
+            changed = [path for path, stamp in stamps.items() if known.get(path) != stamp or path in again]
+            found = self._read_databases(folder, changed)
+            if found is not None:
+                self._app.call_later(self._has_read, number, stamps, found, time.monotonic() - began)
+
+        self._app.run_worker(look, thread=True, group="runs", exclusive=True)
+
+    def _read_jobs(self, number: int, folder: Path, known: Mapping[Path, Stamp]) -> None:
+        """Read all jobs again, in a thread, if a file has changed."""
+        recent = self._recent()
+        stamps = job_stamps(folder, recent)
+        if stamps != known:
+            self._app.call_later(self._has_read_jobs, number, stamps, find_jobs(folder, recent))
+
+    def _has_read_jobs(self, number: int, stamps: Mapping[Path, Stamp], jobs: list[FoundJob]) -> None:
+        if number != self._looks or self._is_editing():
+            return
+        self._job_stamps = stamps
+        if jobs != self.jobs:
+            self.jobs = jobs
+            self._changed()
+
+    def _read_databases(self, folder: Path, paths: Iterable[Path]) -> dict[Path, FoundDatabase | None] | None:
+        """Read databases in a thread. Return None if the search has been cancelled, as at the end of the launcher."""
         worker = get_current_worker()
-        began = time.monotonic()
-        stamps = database_stamps(folder)
         found: dict[Path, FoundDatabase | None] = {}
-        for path, stamp in stamps.items():
-            if known.get(path) == stamp and path not in again:
-                continue
+        for path in paths:
             # Hold the lock for one database at a time, so that a run need not wait for all of them. An open run keeps
             # it, so do not wait for it without end.
             while not self._lock.acquire(timeout=_STOP_SECONDS):
                 if worker.is_cancelled:
-                    return
+                    return None
             try:
                 if worker.is_cancelled:
-                    return
+                    return None
                 found[path] = read_database(path, folder)
             finally:
                 self._lock.release()
-        self._app.call_later(self._has_read, number, stamps, found, time.monotonic() - began)
+        return found
 
     def _has_read(
         self, number: int, stamps: Mapping[Path, Stamp], found: Mapping[Path, FoundDatabase | None], seconds: float
