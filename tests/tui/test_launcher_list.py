@@ -468,3 +468,25 @@ def test_files_of_jobs_have_the_same_stamps_until_one_of_them_changes(folder: Pa
         before, stamps = stamps, discovery.job_stamps(folder, recent)
         assert stamps != before and path in stamps
     assert discovery.job_stamps(tmp_path / "nowhere", []) == {}
+
+
+@pytest.mark.usefixtures("often")
+async def test_text_about_a_row_stays_scrolled_when_it_changes_and_begins_at_its_top_for_another_row(
+    folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    path = folder / "b.duckdb"
+    new_run(f"{folder}/second.py", params={"base": "x"}, database=path, backend="inline").start().finish()
+    async with driven(Launcher(folder, environ), size=(120, 8)) as pilot:
+        app = await ready(pilot)
+        rows, text = rows_of(app), app.query_one("#about", Rows)
+        rows.go_to(next(n for n, row in enumerate(rows.rows) if row_name(row) == f"{path}\0"))
+        await ready(pilot)
+        text.scroll_to(y=2, animate=False)
+        await pilot.pause()
+        assert text.scroll_offset.y == 2
+        before = list(text.rows)
+        new_run(f"{folder}/second.py", params={"base": "y"}, database=path, backend="inline").start().finish()
+        await until(pilot, lambda: list(text.rows) != before)
+        assert row_name(rows.current) == f"{path}\0" and text.scroll_offset.y == 2
+        await pilot.press("up")
+        assert row_name(rows.current) != f"{path}\0" and text.scroll_offset.y == 0
