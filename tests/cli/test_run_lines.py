@@ -250,7 +250,7 @@ def test_all_but_the_share_gives_way_to_the_error_of_an_outage() -> None:
 def waiting_for(host: str) -> dict[str, object]:
     wait = Wait(WaitCause.HOST, host, 20, 43_421)
     held = ChunkView(0, ChunkState.WAITING, 0, 400, started_at=1.0, wait=wait)
-    refusing = HostView(host, waiting=400, refused=3, statuses=((429, 3),), cooldown_until=20.0)
+    refusing = HostView(host, waiting=400, refused=3, statuses=((503, 97), (429, 3)), cooldown_until=20.0, refusal=429)
     return {
         "items_total": 400, "items_done": 0, "items_per_second": 0.0, "in_flight": 0, "app_rss": 281_000_000,
         "chunks": ChunkViews.of((held,)), "hosts": (refusing,),

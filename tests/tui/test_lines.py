@@ -126,7 +126,9 @@ def held_chunk(number: int, host: str, until: int | None) -> ChunkView:
 
 
 def test_a_run_in_which_all_items_wait_for_hosts_says_for_which_and_until_when() -> None:
-    host = HostView("books.example", waiting=900, refused=3, statuses=((200, 40), (429, 3)), cooldown_until=900.0)
+    host = HostView("books.example", waiting=900, refused=3, cooldown_until=900.0, refusal=429)
+    # An earlier outage had another status, and more responses with it.
+    host = replace(host, statuses=((503, 97), (200, 40), (429, 3)))
     rest = ChunkView(1, ChunkState.WAITING, 500, 500, wait=Wait(WaitCause.NOT_STARTED))
     waiting = (held_chunk(0, "books.example", 43_421), rest)
     held = {"in_flight": 0, "items_held": 64, "hosts": (host,), "chunks": ChunkViews.of(waiting)}

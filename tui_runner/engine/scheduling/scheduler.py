@@ -292,9 +292,9 @@ class Scheduler:
             case protocol.Progress():
                 self._chunks.start_clocks(event)
                 self._orders.record_progress(event)
-            case protocol.HostRefused(worker, host, seconds, named):
+            case protocol.HostRefused(worker, host, seconds, named, status):
                 others = [each.number for each in self.workers if each.number != worker and not each.killed]
-                self._order(self.hosts.refused(host, seconds, others, now, named=named))
+                self._order(self.hosts.refused(host, seconds, others, now, named=named, status=status))
                 self._tell_of_hosts()
             case protocol.HostsReport(worker):
                 if self.workers.get(worker) is not None:
