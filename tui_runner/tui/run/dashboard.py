@@ -605,7 +605,7 @@ class Dashboard(ChunkCommands):
             failed = bool(snapshot.items_failed or snapshot.items_cancelled)
             labels = _labels(snapshot.state, marked, states, can_retry=self.steering.can_retry, failed=failed)
             if snapshot.in_outage and snapshot.state is RunState.PAUSED:
-                labels["pause_run"] = "try one item" if self.steering.space_tries else "go on all the same"
+                labels["pause_run"] = "try one item" if self.steering.space_tries else "continue anyway"
             if not snapshot.hosts:
                 labels["hosts"] = ""
             if self.from_list and snapshot.state.ended:
