@@ -494,18 +494,6 @@ async def test_space_tries_one_item_of_an_outage_first_and_then_resumes() -> Non
         assert control.commands[-1] == ("resume",)
 
 
-async def test_header_message_and_key_of_a_broken_job_offer_the_same() -> None:
-    reason = "9 of the last 9 failed (KeyError: 'x'): the run waits for you to try one item; if it fails too, you can …"
-    control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True, trial_seconds=None, reason=reason))
-    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
-        shown = screen_text(await settled(pilot))
-        assert "⏸ WAITING for you" in shown and "waits for you to try one item" in shown
-        assert "space try one item" in shown
-        await pilot.press("space")
-        control.change(at=775.0)
-        assert "space continue anyway" in screen_text(await settled(pilot))
-
-
 async def test_space_tries_one_item_again_in_the_next_outage() -> None:
     control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True))
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
