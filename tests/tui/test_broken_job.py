@@ -13,7 +13,8 @@ from tui_runner.tui.app import RunnerApp
 
 
 async def test_header_message_and_key_of_a_broken_job_offer_the_same() -> None:
-    reason = "9 of the last 9 failed (KeyError: 'x'): the run waits for you to try one item; if it fails too, you can continue anyway"
+    offers = "the run waits for you to try one item; if it fails too, you can continue anyway"
+    reason = f"9 of the last 9 failed (KeyError: 'x'): {offers}"
     control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True, trial_seconds=None, reason=reason))
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         shown = screen_text(await settled(pilot))
