@@ -397,6 +397,15 @@ def test_what_differs_between_alike_messages_is_muted() -> None:
     )
 
 
+def test_a_message_that_is_cut_ends_with_an_ellipsis_wherever_its_parts_end() -> None:
+    example = "no price at http://shop.example/prices/124 id 77 of 'lot 3' in 12 s"
+    for limit in range(1, len(example)):
+        cut = "".join(part for part, _ in message_spans(example, "warn", limit))
+        is_whole = cut.endswith(" in 12 s") and "…" in cut  # paths have lost their beginnings
+        assert len(cut) <= limit and (cut.endswith("…") or is_whole), (limit, cut)
+    assert "".join(part for part, _ in message_spans(example, "warn", len(example))) == example
+
+
 def test_items_of_earlier_processes_have_another_shade_and_a_label() -> None:
     [line] = Progress().lines(replace(busy(), items_skipped=15_000), 140, 1)
     before = next(part for part, role in line if role == "before")
