@@ -45,7 +45,7 @@ from the file."""
 _WIDE = 70
 """Fewest cells of a line that shows its chunk and item. Then 30 cells are left for its text."""
 _WITH_HINT = 100
-"""Fewest cells of the head with the key that removes the filter by level. Below, the messages need the room."""
+"""Fewest cells of the head with all hints about keys beside a filter or a search. Below, the texts need the room."""
 _CHUNK = 5
 """Cells for the number of a chunk, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
@@ -137,6 +137,7 @@ class Log(RunScreen):
     def action_last_row(self) -> None:
         """Go to the newest line, and stay at the newest line from now on."""
         self._window, self._follows, self._begins = None, True, False
+        self._say("")
         self._list()
 
     def _relabel(self) -> None:
@@ -270,7 +271,7 @@ class Log(RunScreen):
         if self._window is not None:
             scope = f" in the {short_plural(len(rows.rows), 'listed line')}"
         elif len(self._recent) < total:
-            scope = f" in the last {len(self._recent):,} of {total:,} lines"
+            scope = f" in the last {len(self._recent):,} lines"
         return f"{self._searched()} {found} of {len(places):,}{scope}"
 
     def _searched(self) -> str:
@@ -481,7 +482,9 @@ class Log(RunScreen):
         if snapshot is None:
             return []
         wide = width >= _WIDE
-        away = "  scrolled back; G follows" if wide else "G follows"
+        total = snapshot.log_lines
+        matches = f"  {'only ' if self._only else ''}{found}" if (found := self._match_count(total)) else ""
+        away = "  scrolled back; G follows" if width >= (_WITH_HINT if matches else _WIDE) else "G follows"
         if self._begins and self._cut and not self._follows and not self.query_one(Rows).scroll_offset.y:
             away = "older lines are gone"
         if snapshot.state.ended and self._follows:
@@ -490,8 +493,6 @@ class Log(RunScreen):
         state = f"… reading {self._busy}" if self._busy else message
         hint = " (Esc clears)" if width >= _WITH_HINT else ""
         level = "" if self._level == _EVERY_LEVEL else f"  {self._level} and above{hint}"
-        total = snapshot.log_lines
-        matches = f"  {'only ' if self._only else ''}{found}" if (found := self._match_count(total)) else ""
         if self._window is not None:
             lines = f"{total:,} lines, read back" if wide else "read back"
         elif len(self._recent) < total:
