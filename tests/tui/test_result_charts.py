@@ -161,12 +161,34 @@ def test_lines_have_panels_of_their_own_from_a_smaller_factor_than_bars() -> Non
     assert len([line for line in text(line_chart(near, 60, 14)) if "│" in line]) == 13
 
 
-def test_a_chart_that_is_too_low_for_panels_says_that_its_series_have_one_scale() -> None:
-    table = pa.table({"x": range(20), "small": [number * 0.1 for number in range(20)], "large": range(20)})
+def test_a_chart_that_is_too_low_for_panels_leaves_series_out_and_says_so() -> None:
+    numbers = range(20)
+    table = pa.table({
+        "x": numbers, "at": [1_800_000_000 + number for number in numbers], "none": [0] * 20,
+        "price": [number * 0.7 for number in numbers], "stock": numbers,
+    })  # fmt: skip
     chart = ResultChart()
-    chart.show(table, ChartKind.LINE, complete=True)
-    assert "one scale for all" in text(chart.paint(80, 9))[0]
-    assert "one scale" not in text(chart.paint(80, 11))[0]
+    chart.show(table, ChartKind.LINE, complete=True, keys="F8 table", zoom="z")
+    low, middle, high = (text(chart.paint(80, height)) for height in (10, 11, 21))
+    assert "▪ at ▒ none by x   2 of 4 series; z shows more" in low[0] and low[0].endswith("F8 table ")
+    assert " 2,000,000,000│" in low[1] and len([line for line in low if "│" in line]) == 8
+    # Price and stock are of similar size, and share a panel where there is room for two.
+    assert "▪ at ▒ none ▓ price ░ stock by x" in middle[0] and " of 4 series" not in middle[0]
+    tops = [re.split("[│╎]", line)[0].strip() for line in middle + high]
+    assert [top for top in tops if top.endswith("0") and top != "0"] == [
+        "2,000,000,000", "20", "1,800,000,020", "1,800,000,000", "20", "20"
+    ]  # fmt: skip
+
+
+def test_the_keys_of_a_chart_stay_where_its_remarks_have_no_room() -> None:
+    chart = ResultChart()
+    table = pa.table({"number": range(3_000), "a long name": [n % 7 for n in range(3_000)]})
+    chart.show(table, ChartKind.LINE, complete=False, keys="F8 bars  Esc table")
+    for width in (40, 48, 63, 64, 120):
+        line = text(chart.paint(width, 10))[0]
+        assert cell_len(line) == width and line.endswith("F8 bars  Esc table ")
+        assert ("…" in line) == (width < 64)
+    assert "F8" not in text(chart.paint(24, 10))[0]
 
 
 def test_a_scale_that_does_not_begin_at_zero_has_a_broken_axis() -> None:

@@ -65,9 +65,9 @@ class ResultChart(PaintedWidget, can_focus=True):
         super().__init__(id=id)
         self._plot: Plot | str = "there is no result"
         self._kind = ChartKind.BARS
-        self._keys = ""
+        self._keys = self._zoom = ""
 
-    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool, keys: str = "") -> None:
+    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool, keys: str = "", zoom: str = "") -> None:
         """Draw a result.
 
         Args:
@@ -75,9 +75,10 @@ class ResultChart(PaintedWidget, can_focus=True):
             kind: bars or lines.
             complete: True if the result has no more rows.
             keys: the keys that lead to another kind of chart and back to the rows, with labels.
+            zoom: the key that gives the chart the whole screen.
         """
         self._plot = plot_of(table, complete=complete)
-        self._kind, self._keys = kind, keys
+        self._kind, self._keys, self._zoom = kind, keys, zoom
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
@@ -94,16 +95,20 @@ class ResultChart(PaintedWidget, can_focus=True):
             remark = _OWN_SCALES
         elif draw is histogram and (together := _binned(plot, width)[1]) > 1:
             remark = f"a column is the mean of {together} values"
-        elif draw is line_chart and _differ(plot, _APART_LINES) and not _has_panels(plot, height - 1):
-            remark = _ONE_SCALE
-        return [self._first_line(_legend(plot, remark), width), *draw(plot, width, height - 1)]
+        elif draw is line_chart and (left_out := len(plot.series) - len(_drawn_series(plot, height - 1))):
+            remark = f"{len(plot.series) - left_out} of {len(plot.series)} series"
+            if self._zoom and not (self.is_attached and self.screen.has_class("-zoomed")):
+                remark += f"; {self._zoom} shows more"
+        shown = _drawn_series(plot, height - 1) if draw is line_chart else range(len(plot.series))
+        return [self._first_line(_legend(plot, shown, remark), width), *draw(plot, width, height - 1)]
 
     def _first_line(self, left: Line, width: int) -> Line:
-        """Return `left`, with the keys at the right end if there is room for both."""
+        """Return `left` with the keys at the right end. If there is no room for both, the end of `left` is cut."""
         keys: Line = ((f"{self._keys} ", "muted"),)
-        if not self._keys or cells(left) + cells(keys) + BETWEEN > width:
+        room = width - cells(keys) - BETWEEN
+        if not self._keys or room < _LEAST_LEGEND:
             return fitted(left, width)
-        return spread(left, keys, width)
+        return spread(fitted(left, room), keys, width)
 
 
 def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
@@ -136,16 +141,19 @@ def _has_room(plot: Plot, height: int) -> bool:
 
 
 _OWN_SCALES = "each series has a scale of its own"
-_ONE_SCALE = "one scale for all"
+_LEAST_LEGEND = 12
+"""Fewest cells of the legend beside the keys: enough for the name of a series. With fewer cells, the keys are left out,
+which the last line of the screen has, too."""
 
 
-def _legend(plot: Plot, remark: str) -> Line:
+def _legend(plot: Plot, shown: Sequence[int], remark: str) -> Line:
+    """Return the names of the series with the indexes `shown`, the name of x, and the remarks."""
     spans: list[Span] = []
-    for number, (name, role) in enumerate(zip(plot.names, _ROLES, strict=False)):
-        spans += [(f" {_FILLS[number] if number else '▪'} ", role), (name, "text")]
+    for number in shown:
+        spans += [(f" {_FILLS[number] if number else '▪'} ", _ROLES[number]), (plot.names[number], "text")]
     if plot.x_name:
         spans.append((f" by {plot.x_name}", "muted"))
-    if remarks := ", ".join(filter(None, (plot.remark, remark))):
+    if remarks := ", ".join(filter(None, (remark, plot.remark))):
         spans.append((f"   {remarks}", "muted"))
     return tuple(spans)
 
@@ -153,7 +161,9 @@ def _legend(plot: Plot, remark: str) -> Line:
 def _differ(plot: Plot, factor: float) -> bool:
     """Return True if the largest values of two series differ by more than `factor`."""
     tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
-    return min(tops, default=0.0) > 0 and max(tops) > factor * min(tops)
+    # A series of zeros looks the same on every scale.
+    tops = [top for top in tops if top > 0]
+    return bool(tops) and max(tops) > factor * min(tops)
 
 
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
@@ -365,25 +375,49 @@ def _column(level: float, shows: bool) -> str:
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a chart of lines in braille, with the scale at the left and the values of x below.
 
-    If the largest values of two series differ by more than the factor `_APART_LINES`, each series has its own panel and
-    scale. The panels have the same margin, so that the same x is at the same place in all of them.
+    If the largest values of two series differ by more than the factor `_APART_LINES`, there are panels with their own
+    scales (`_panels`). They have the same margin, so that the same x is at the same place in all of them.
     """
-    if not _has_panels(plot, height):
-        return _panel(plot, width, height)
-    each = height // len(plot.series)
-    panels = [
-        replace(plot, series=(series,), names=(name,)) for series, name in zip(plot.series, plot.names, strict=True)
-    ]
-    margin = max(max(map(len, _scale_labels(panel)), default=0) for panel in panels)
+    panels = [(_only(plot, numbers), numbers) for numbers in _panels(plot, height)]
+    margin = max(max(map(len, _scale_labels(part)), default=0) for part, _ in panels)
     lines: list[Line] = []
-    for number, panel in enumerate(panels):
-        lines += _panel(panel, width, each, first=number, margin=margin)
+    for part, numbers in panels:
+        lines += _panel(part, width, height // len(panels), [_ROLES[number] for number in numbers], margin)
     return lines
 
 
-def _has_panels(plot: Plot, height: int) -> bool:
-    """Return True if each series gets its own panel, because their values differ and the height suffices."""
-    return _differ(plot, _APART_LINES) and height // len(plot.series) >= _LEAST_PANEL
+def _panels(plot: Plot, height: int) -> list[list[int]]:
+    """Return the indexes of the series in each panel.
+
+    Series whose values differ get a panel each. If there is no room for all of these panels, series of similar size
+    share one. If there is still no room, the last panels are left out: on the scale of a much larger series, the others
+    would all look like zero.
+    """
+    numbers = range(len(plot.series))
+    if not _differ(plot, _APART_LINES):
+        return [list(numbers)]
+    most = max(height // _LEAST_PANEL, 1)
+    if len(numbers) <= most:
+        return [[number] for number in numbers]
+    panels: list[list[int]] = []
+    for number in numbers:
+        alike = (panel for panel in panels if not _differ(_only(plot, [*panel, number]), _APART_LINES))
+        if (panel := next(alike, None)) is None:
+            panels.append([number])
+        else:
+            panel.append(number)
+    return panels[:most]
+
+
+def _drawn_series(plot: Plot, height: int) -> list[int]:
+    """Return the indexes of the series that `line_chart` draws in `height` lines."""
+    return sorted(number for panel in _panels(plot, height) for number in panel)
+
+
+def _only(plot: Plot, numbers: Sequence[int]) -> Plot:
+    """Return `plot` with the series that have the indexes `numbers`."""
+    series = tuple(plot.series[number] for number in numbers)
+    return replace(plot, series=series, names=tuple(plot.names[number] for number in numbers))
 
 
 def _scale_of(plot: Plot) -> tuple[float, float] | None:
@@ -403,14 +437,14 @@ def _scale_labels(plot: Plot) -> tuple[str, ...]:
     return labels if len(set(labels)) == len(labels) else tuple(f"{value:.16g}" for value in values)
 
 
-def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0) -> list[Line]:
+def _panel(plot: Plot, width: int, height: int, series_roles: Sequence[str], margin: int) -> list[Line]:
     """Return a chart of lines with one scale.
 
     Args:
         plot: the data of the chart.
         width: cells of a line.
         height: number of lines.
-        first: index of the first series of `plot` among all series of the result, which decides on its colour.
+        series_roles: the role of each series, for its colour.
         margin: fewest cells for the labels of the scale, at the left.
     """
     if height < 3:
@@ -441,7 +475,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0)
         axis = "╎" if low > 0 and row == rows - 1 else "│"
         spans: list[Span] = [(label.rjust(scale), "muted"), (axis, "faint")]
         for value, number in zip(bits[row], roles[row], strict=True):
-            spans.append((chr(0x2800 + value) if value else " ", _ROLES[first + number] if number >= 0 else "text"))
+            spans.append((chr(0x2800 + value) if value else " ", series_roles[number] if number >= 0 else "text"))
         lines.append(tuple(spans))
     ends_of_x = replace(plot, labels=tuple(shortened_labels((plot.labels[0], plot.labels[-1]), columns // 2 - 1)))
     lines.append(((" " * (scale + 1) + axis_labels(ends_of_x, columns), "muted"),))
