@@ -342,6 +342,25 @@ def test_x_is_a_time_rather_than_a_constant_or_an_id() -> None:
     assert plot(name=["a", "b"], run_id=[5, 6]).names == ("run_id",)
 
 
+def test_a_number_that_measures_something_is_no_x() -> None:
+    times = [datetime(2026, 1, 1) + timedelta(seconds=n) for n in range(6)]
+    speed, total, level = [5.5, 7.5, 5.5, 6.5, 7.5, 5.5], [1, 3, 4, 6, 8, 9], [2, 2, 3, 3, 5, 5]
+    assert plot(speed=speed, failed=level, sampled_at=times).x_name == "sampled_at"
+    assert plot(total=total, failed=speed, sampled_at=times).x_name == "sampled_at"
+    assert plot(total=total, speed=speed, sampled_at=times[::-1]).x_name == "sampled_at"
+    mixed = [times[place] for place in (3, 1, 5, 0, 2, 4)]
+    assert plot(stars=total, n=speed, newest=mixed).x_name == "stars", "the times of groups are in no order"
+    assert plot(speed=speed, level=level, total=total).x_name == "total"
+    by_row = plot(speed=speed, other=speed[::-1])
+    assert by_row.x_name == "" and by_row.names == ("speed", "other")
+    assert plot(level=level, speed=speed).x_name == "level", "the rows are sorted by it"
+    assert plot(stars=[3, 1, 5, 2], n=[10, 8, 7, 1]).x_name == "stars", "each group has its own"
+    assert plot(n=[5, None, 7, 5], other=[1, 9, 3, 3]).x_name == ""
+    assert plot(n=[1, None, 7, 5, 6, 8], at=mixed).x_name == "at"
+    infinite = pa.array([2**31 - 1, 0, 1], pa.int32()).cast(pa.date32())
+    assert plot(n=[1, 2, 3], m=[4, 5, 5], day=infinite).x_name == "n"
+
+
 def test_of_many_numeric_columns_those_that_vary_are_drawn() -> None:
     columns = {name: [1, 1, 1] for name in "abc"} | {name: [1, 2, 2] for name in "defg"}
     made = plot(x=[3, 4, 5], **columns)
