@@ -180,6 +180,35 @@ def test_a_chart_that_is_too_low_for_panels_leaves_series_out_and_says_so() -> N
     ]  # fmt: skip
 
 
+def test_lines_in_one_panel_have_patterns_where_there_are_no_colours() -> None:
+    level = plot(x=[*range(20)], a=[30.0] * 20, b=[20.0] * 20, c=[10.0] * 20)
+    coloured, plain = (text(line_chart(level, 60, 9, has_colours=each)) for each in (True, False))
+
+    def dots(lines: list[str], row: int) -> int:
+        return sum((ord(cell) - 0x2800).bit_count() for cell in lines[row].partition("│")[2] if cell > "⠀")
+
+    rows = [row for row, line in enumerate(coloured) if dots(coloured, row)]
+    whole = dots(coloured, rows[0])
+    assert len(rows) == 3 and [dots(coloured, row) for row in rows] == [whole] * 3
+    assert [whole / dots(plain, row) for row in rows] == [1, pytest.approx(2, rel=0.1), pytest.approx(4, rel=0.1)]
+
+
+def test_rows_with_the_same_x_are_points_and_not_a_curve() -> None:
+    def dots(lines: list[str]) -> int:
+        return sum((ord(cell) - 0x2800).bit_count() for line in lines for cell in line if "⠀" < cell <= "⣿")
+
+    ys = [float(n * 37 % 60) for n in range(60)]
+    repeated = plot(stock=[n // 4 for n in range(60)], price=ys)
+    assert 40 < dots(text(line_chart(repeated, 80, 20))) <= 60
+    few = plot(x=[*range(59), 58], price=ys)
+    assert dots(text(line_chart(few, 80, 20))) > 600
+    # Points have no pattern. Without colours, each series has a panel, if there is room.
+    two = plot(stock=[n // 4 for n in range(60)], price=ys, other=ys)
+    assert [sum("│" in line for line in text(line_chart(two, 80, 20, has_colours=each))) for each in (True, False)] == [
+        19, 18
+    ]  # fmt: skip
+
+
 def test_the_keys_of_a_chart_stay_where_its_remarks_have_no_room() -> None:
     chart = ResultChart()
     table = pa.table({"number": range(3_000), "a long name": [n % 7 for n in range(3_000)]})

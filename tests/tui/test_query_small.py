@@ -1,0 +1,34 @@
+"""The query screen on a terminal of 80 × 24: charts with little room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.query_world import desk, make_database
+
+from tui_runner.store.database import Database
+
+SMALL = (80, 24)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = make_database(tmp_path / "books.duckdb")
+    yield opened
+    opened.close()
+
+
+async def test_a_chart_has_patterns_without_colours_and_leaves_out_what_has_no_room(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with desk(database, tmp_path, SMALL) as at:
+        await at.run(
+            "SELECT range AS x, 1_800_000_000 + x AS at, range / 7 AS price, range / 300 AS part FROM range(90)"
+        )
+        await at.press("f8")
+        assert "⠤⠤⠤ at ⠤⠀⠤ price by x   2 of 3 series…  F8 table" in at.shown()
+        await at.press("f6", "z")
+        assert "⠤⠤⠤ at ⠤⠀⠤ price ⠄⠀⠄ part by x  " in at.shown(), "a zoomed chart has room for all"
