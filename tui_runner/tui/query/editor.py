@@ -15,7 +15,7 @@ from textual.widgets.text_area import Edit, EditResult
 
 from tui_runner.text.safe_text import masked, safe_text
 from tui_runner.tui.query.completion import Offer, Vocabulary, Word, offer
-from tui_runner.tui.query.sql_tokens import Token, by_line
+from tui_runner.tui.query.sql_tokens import Token, by_line, follows_column
 from tui_runner.tui.terminal.key_order import does_own_key
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 
@@ -212,6 +212,29 @@ class Editor(TextArea):
             self.action_delete_right()
         else:
             self.delete((row, column), (row, len(self.document.get_line(row))), maintain_selection_offset=False)
+
+    def insert_name(self, name: str, *, is_column: bool) -> None:
+        """Insert a name at the cursor, with the blanks around it that keep it apart from other words.
+
+        A column after another one in a list gets a comma, because it would become an alias: `SELECT price stock`.
+
+        Args:
+            name: the name, quoted if necessary.
+            is_column: True for a column, False for a table.
+        """
+        text, position = self.text, self.position
+        before = text[:position]
+        if is_column and follows_column(before):
+            before_name = before.rstrip()
+            gap = ", "
+        else:
+            before_name = before
+            gap = "" if not before or before[-1].isspace() or before[-1] in "(.[" else " "
+        following = text[position : position + 1]
+        end = " " if following.isalnum() or following in ("_", '"') else ""
+        start = self.location_of(len(before_name))
+        self.replace(f"{gap}{name}{end}", start, self.location_of(position), maintain_selection_offset=False)
+        self.move_cursor(self.location_of(len(before_name) + len(gap) + len(name)))
 
     def clear_all(self) -> None:
         """Delete the whole text. The user can undo this."""
