@@ -91,3 +91,17 @@ async def test_a_name_of_the_catalog_goes_into_the_statement_as_it_would_be_type
             await at.write(text.replace("|", ""))
             editor.move_cursor(editor.location_of(position))
             assert await enter(place, "i") == expected
+
+
+async def test_the_list_of_words_says_which_key_takes_one(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path, SMALL) as at:
+        await at.until(lambda: "freeze" in at.screen.vocabulary.keywords)
+        await at.write("SELECT ")
+        await at.press("p", "r")
+        shown = at.shown().splitlines()
+        first = next(number for number, line in enumerate(shown) if "▸price" in line)
+        assert any(" Tab takes it  " in line for line in shown[first : first + 10])
+        await at.press("down")
+        assert " Tab, Enter take it" in at.shown()
+        await at.press("up", "enter")
+        assert at.tab.editor.text == "SELECT price" and "take it" not in at.shown()
