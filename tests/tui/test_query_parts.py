@@ -89,6 +89,11 @@ def test_words_are_offered_for_nothing_when_asked() -> None:
     assert {"books", "runner.items"} <= set(words)
 
 
+def test_names_are_quoted_before_the_words_are_known() -> None:
+    assert Vocabulary().identifier("at") == '"at"'
+    assert [WORDS.identifier(name) for name in ("at", "AT", "price", "a b")] == ['"at"', '"AT"', "price", '"a b"']
+
+
 def test_aliases_of_a_statement() -> None:
     sql = "SELECT * FROM books AS b, (SELECT 1) s JOIN runner.items i USING (x) LEFT JOIN \"we ird\" ON 'from x y' = 1"
     assert dict(aliases(sql)) == {

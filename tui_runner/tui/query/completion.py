@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tui_runner.store.access import Access, AnyConsole
 from tui_runner.store.query.catalog import CatalogTable
 from tui_runner.store.query.statements import statement_at
-from tui_runner.store.sql import QUOTED_WORDS, as_typed
+from tui_runner.store.sql import QUOTED_WORDS, as_typed, quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
@@ -85,7 +85,8 @@ class Vocabulary:
 
     def identifier(self, name: str) -> str:
         """Return `name` in the form that a statement needs: quoted if necessary."""
-        return as_typed(name, self.quoted_words)
+        # Until the words have been read, or if that has failed, any name may need quotes.
+        return as_typed(name, self.quoted_words) if self.quoted_words else quote(name)
 
 
 @dataclass(frozen=True, slots=True)
