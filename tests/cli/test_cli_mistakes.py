@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -15,7 +17,31 @@ from support.cli_jobs import COMMAND, OK, files, write
 from support.command_line import ROOT, CommandLine
 
 from tui_runner.cli.main import main
+from tui_runner.cli.program import Program
 from tui_runner.errors import DatabaseError
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal; without a descriptor, it counts as one of 80 columns."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_an_error_is_divided_between_words_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "x.duckdb: the database is in use by tui-runner (pid 7724) on this machine; see: tui-runner runs x.duckdb"
+    for stream, written in (
+        (
+            Terminal(),
+            "tui-runner: x.duckdb: the database is in use by tui-runner (pid 7724) on this\n"
+            "    machine; see: tui-runner runs x.duckdb\n",
+        ),
+        (io.StringIO(), f"tui-runner: {text}\n"),
+    ):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert Program(debug=False).complain(text, 2) == 2
+        assert stream.getvalue() == written
+
 
 MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "nothing.py"], 2, "nothing.py: there is no such file"),

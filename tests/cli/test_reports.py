@@ -52,6 +52,21 @@ def database(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal; `columns` then finds 80 columns, because it has no descriptor."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_lines_of_errors_are_divided_between_words_on_a_terminal_alone(database: Path) -> None:
+    terminal, file = Terminal(), io.StringIO()
+    assert print_errors(database, 1, 10, terminal) == print_errors(database, 1, 10, file) == 0
+    shown, whole = terminal.getvalue(), file.getvalue()
+    assert " ".join(shown.split()) == " ".join(whole.split())
+    assert max(map(display_width, shown.splitlines())) < 80
+
+
 def query(
     database: Path, sql: str, format: str | None = None, output: Path | None = None, *, force: bool = False
 ) -> str:

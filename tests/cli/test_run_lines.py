@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.told_run import picture
 
-from tui_runner.cli.overwritten_line import cut_to
-from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path, wrapped
+from tui_runner.cli.overwritten_line import Lines, cut_to, wrapped
+from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
 from tui_runner.engine.states import ChunkState, RunState
@@ -250,7 +251,7 @@ def test_all_but_the_share_gives_way_to_the_error_of_an_outage() -> None:
 def waiting_for(host: str) -> dict[str, object]:
     wait = Wait(WaitCause.HOST, host, 20, 43_421)
     held = ChunkView(0, ChunkState.WAITING, 0, 400, started_at=1.0, wait=wait)
-    refusing = HostView(host, waiting=400, refused=3, statuses=((429, 3),), cooldown_until=20.0)
+    refusing = HostView(host, waiting=400, refused=3, statuses=((503, 97), (429, 3)), cooldown_until=20.0, refusal=429)
     return {
         "items_total": 400, "items_done": 0, "items_per_second": 0.0, "in_flight": 0, "app_rss": 281_000_000,
         "chunks": ChunkViews.of((held,)), "hosts": (refusing,),
@@ -331,23 +332,33 @@ def test_long_lines_wrap_between_words_and_are_indented() -> None:
     group = ErrorGroup(
         3, "ValueError", "no table on page N of the catalogue", 3, "no table on page 7 of the catalogue", True
     )
-    lines = closing_lines(
-        picture(state=RunState.FINISHED, items_failed=3, errors=(group,), error_groups=1), "books.duckdb", GO_ON, 40
+    whole = closing_lines(
+        picture(state=RunState.FINISHED, items_failed=3, errors=(group,), error_groups=1), "books.duckdb", GO_ON
     )
+    lines = [part for line in whole for part in wrapped(line, 40)]
     assert all(len(line) <= 40 or line.startswith("    tui-runner ") for line in lines)
     assert lines[0].startswith("books run 3 finished: ") and lines[1].startswith("    ")
     assert lines[4:6] == ["      page 7 of the catalogue (and", "      alike)"]
-    assert " ".join(" ".join(lines).split()) == " ".join(
-        " ".join(
-            closing_lines(
-                picture(state=RunState.FINISHED, items_failed=3, errors=(group,), error_groups=1), "books.duckdb", GO_ON
-            )
-        ).split()
-    )
+    assert " ".join(lines).split() == " ".join(whole).split()
+
+
+def test_permanent_lines_are_divided_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui_runner.cli.overwritten_line.columns", lambda stream: 30)
+    text = "the database is in use by tui-runner (pid 7724)"
+    for live, written in ((True, "the database is in use by\n    tui-runner (pid 7724)\n"), (False, f"{text}\n")):
+        out = io.StringIO()
+        Lines(out, live).say(text)
+        assert out.getvalue() == written
 
 
 def test_commands_are_moved_into_a_line_of_their_own_and_never_cut() -> None:
     command = "tui-runner query a/very/long/path/to/books.duckdb 'FROM books LIMIT 10'"
     assert wrapped(f"the rows:     {command}", 40) == ["the rows:", f"    {command}"]
     assert wrapped(f"the rows:     {command}", 200) == [f"the rows:     {command}"]
+    error = "tui-runner: books.duckdb: in use by another run; see it with: tui-runner runs 'my books.duckdb'"
+    assert wrapped(error, 40) == [
+        "tui-runner: books.duckdb: in use by",
+        "    another run; see it with:",
+        "    tui-runner runs 'my books.duckdb'",
+    ]
     assert wrapped("resume:       … | tui-runner run x.py --input - --resume", 30)[0] == "resume:"

@@ -14,6 +14,7 @@ from tui_runner.engine.progress.chunk_views import Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.protocol import (
     ChunkWait,
+    HostRefused,
     HostReport,
     HostsReport,
     InFlight,
@@ -421,6 +422,19 @@ def test_a_worker_that_starts_later_does_not_ask_a_paused_host_either():
     orders = [action for action in desk.scheduler.handle(Ready(1, 2), desk.now) if isinstance(action, SendOrder)]
     assert SendOrder(1, PauseHost("h.org", True)) in orders
     assert not any(isinstance(each.order, PauseHost) and each.order.host == "i.org" for each in orders)
+
+
+def test_the_host_that_a_run_waits_for_is_named_with_the_refusal_that_caused_the_wait(desk):
+    desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, refused=9, statuses={503: 97}),)))
+    desk.handle(HostRefused(0, "h.org", 8.0, 8.0, 429))
+    (host,) = desk.picture(1.0).hosts
+    assert host.refusal == 429
+    desk.handle(HostRefused(0, "h.org", 30.0, 30.0, 503))
+    (host,) = desk.picture(1.0).hosts
+    assert host.refusal == 503
+    desk.handle(HostsReport(0, (HostReport("h.org", open=8),)))
+    (host,) = desk.picture(60.0).hosts
+    assert (host.refusal, host.cooldown_until) == (None, None)
 
 
 def test_resuming_a_run_that_paused_hosts_hold_resumes_the_hosts(desk):

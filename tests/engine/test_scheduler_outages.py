@@ -111,7 +111,8 @@ def test_permanent_failures_are_not_probed():
     desk, _ = struck(permanent=True)
     desk.now += 10_000
     assert desk(Tick()) == []
-    assert "resume it to continue anyway" in desk.scheduler.status.reason
+    offers = "the run waits for you to try one item; if it fails too, you can continue anyway"
+    assert desk.scheduler.status.reason.endswith(f": {offers}")
 
 
 def test_a_run_without_a_user_to_resume_it_stops():

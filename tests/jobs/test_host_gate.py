@@ -93,6 +93,16 @@ def test_a_refusal_holds_a_host_for_everybody_else_too() -> None:
     assert gate.reserve("a") == 0.0
 
 
+def test_workers_learn_with_which_status_a_host_refuses() -> None:
+    gate, told = HostGate(clock=lambda: 0.0), []
+    gate.add(Listener(lambda host: None, lambda: None, lambda *refusal: told.append(refusal)))
+    assert enter(gate, "a") and enter(gate, "b")
+    leave(gate, "a", 429, retry_after=5.0)
+    leave(gate, "b", 503)
+    gate.refuse("b", 503, 8.0, 0.0)
+    assert told == [("a", 5.0, 5.0, 429), ("b", 8.0, 8.0, 503)]
+
+
 def test_a_worker_that_ends_sends_back_who_waits() -> None:
     gate = HostGate(HostLimits(per_host=1))
     worker = Listener(lambda host: None, lambda: None)

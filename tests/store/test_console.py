@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 from support.refused_sql import CHANGING, REACHING_OUT
@@ -22,6 +23,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.query.console import TYPE_KEY, Console
 from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.sql import QUOTED_WORDS, as_typed, quote
 
 
 @pytest.fixture
@@ -167,12 +169,24 @@ def test_mistakes_have_a_place(console: Console, statement: str, line: int, colu
     [
         ("FROM order", 'if order is a name, write "order" in double quotes, because it is a reserved word'),
         ("SELECT 'é'\nFROM books JOIN Group g", 'if Group is a name, write "Group" in double quotes, because it'),
+        ("FROM left LIMIT 2", 'if left is a name, write "left" in double quotes'),
+        ("SELECT group FROM books", 'if group is a name, write "group" in double quotes'),
+        ("SELECT title FROM books ORDER BY at", 'if at is a name, write "at" in double quotes'),
+        ("SELECT sum(x.y) FROM natural n", 'if natural is a name, write "natural" in double quotes'),
+        (
+            "SELECT at, title\nFROM full f",
+            'if at and full are names, write "at" and "full" in double quotes',
+        ),
+        ("WITH at AS (SELECT 1 AS x) FROM at", 'if at is a name, write "at" in double quotes'),
         ("FROM books WHERE", "correct the statement"),
-        ("SELECT group FROM books", "correct the statement"),
+        ("FROM books GROUP BY", "correct the statement"),
+        ("SELECT title FROM books WHERE title = ORDER BY title", "correct the statement"),
+        ("SELECT title FROM books ORDER title", "correct the statement"),
+        ("SELECT at, title FROM books WHERE (", "correct the statement"),
         ("FROM 7x", "correct the statement"),
     ],
 )
-def test_a_syntax_error_at_a_reserved_word_in_the_place_of_a_table_advises_quotes(
+def test_a_syntax_error_at_a_keyword_in_the_place_of_a_name_advises_quotes(
     console: Console, statement: str, advice: str
 ) -> None:
     with pytest.raises(QueryError, match="syntax error") as caught:
@@ -196,6 +210,18 @@ def test_parameters_get_their_values(
 ) -> None:
     with console.query(statement, values) as result:
         assert result.read_all()["x"].to_pylist() == [expected]
+
+
+def test_every_keyword_of_duckdb_can_name_a_table_and_a_column_as_a_user_would_type_it() -> None:
+    with duckdb.connect() as connection:
+        keywords = connection.execute("SELECT DISTINCT keyword_name FROM duckdb_keywords()").fetchall()
+        quoted_words = {word for (word,) in connection.execute(QUOTED_WORDS).fetchall()}
+        assert {"at", "left", "order"} <= quoted_words and not {"year", "values", "item"} & quoted_words
+        for (keyword,) in keywords:
+            name = as_typed(keyword, quoted_words)
+            connection.execute(f"CREATE TABLE {quote(keyword)} AS SELECT 1 AS {quote(keyword)}, 2 AS other")
+            connection.execute(f"SELECT other, {name}, -{name} FROM {name} WHERE {name} > 0 ORDER BY {name}")
+            connection.execute(f"SELECT sum({name}) FROM {name} GROUP BY {name} LIMIT 2")
 
 
 def test_a_value_that_is_no_text_is_named(console: Console) -> None:

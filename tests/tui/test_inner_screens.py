@@ -91,14 +91,14 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunC
 
 async def test_a_chunk_says_that_not_all_of_its_failures_are_recorded_yet(control: FakeRunControl) -> None:
     chunks = control.current.chunks
-    for failed, cancelled, title in ((2, 1, "not done: 1 recorded, of 3 "), (1, 0, "not done: 1 ")):
+    for failed, cancelled, title in ((2, 1, "failed: 3, 1 written so far "), (1, 0, "failed: 1 ")):
         chunk = replace(chunks[76], failed=failed, cancelled=cancelled)
         control.change(chunks=ChunkViews.of([*chunks[:76], chunk, *chunks[77:]]))
         async with driven(RunnerApp(control), size=(120, 40)) as pilot:
             await settled(pilot)
             await pilot.press("enter")
             shown = screen_text(await read(pilot))
-            assert title in shown and ("recorded" in shown) is (failed > 1)
+            assert title in shown and ("written so far" in shown) is (failed > 1)
 
 
 async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control: FakeRunControl) -> None:

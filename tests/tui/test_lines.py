@@ -126,7 +126,9 @@ def held_chunk(number: int, host: str, until: int | None) -> ChunkView:
 
 
 def test_a_run_in_which_all_items_wait_for_hosts_says_for_which_and_until_when() -> None:
-    host = HostView("books.example", waiting=900, refused=3, statuses=((200, 40), (429, 3)), cooldown_until=900.0)
+    host = HostView("books.example", waiting=900, refused=3, cooldown_until=900.0, refusal=429)
+    # An earlier outage had another status, and more responses with it.
+    host = replace(host, statuses=((503, 97), (200, 40), (429, 3)))
     rest = ChunkView(1, ChunkState.WAITING, 500, 500, wait=Wait(WaitCause.NOT_STARTED))
     waiting = (held_chunk(0, "books.example", 43_421), rest)
     held = {"in_flight": 0, "items_held": 64, "hosts": (host,), "chunks": ChunkViews.of(waiting)}
@@ -393,6 +395,15 @@ def test_what_differs_between_alike_messages_is_muted() -> None:
         "500 Internal Server Error for url '",
         "warn",
     )
+
+
+def test_a_message_that_is_cut_ends_with_an_ellipsis_wherever_its_parts_end() -> None:
+    example = "no price at http://shop.example/prices/124 id 77 of 'lot 3' in 12 s"
+    for limit in range(1, len(example)):
+        cut = "".join(part for part, _ in message_spans(example, "warn", limit))
+        is_whole = cut.endswith(" in 12 s") and "…" in cut  # paths have lost their beginnings
+        assert len(cut) <= limit and (cut.endswith("…") or is_whole), (limit, cut)
+    assert "".join(part for part, _ in message_spans(example, "warn", len(example))) == example
 
 
 def test_items_of_earlier_processes_have_another_shade_and_a_label() -> None:

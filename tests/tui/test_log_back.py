@@ -111,6 +111,7 @@ async def test_a_search_finds_what_is_in_the_file_alone(control: FakeRunControl)
         assert under_cursor(app) == 17 and "from the top" in screen_text(app)
         await press(pilot, "N")
         assert under_cursor(app) == 1799 and "from the end" in screen_text(app)
+        assert "“PAGE 17” 21 of 21 in the 40 listed lines" in screen_text(app)
         shown = await press(pilot, "slash", "ctrl+u", "ctrl+k", *"nowhere", "enter")
         assert "no line has that text in the log" in shown and under_cursor(app) == 1799
 
@@ -145,7 +146,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_lines_in_memory_stay(
     async with driven(RunnerApp(control), size=(100, 24), notifications=True) as pilot:
         app = await opened(pilot)
         shown = await press(pilot, "slash", *"page 17", "enter")
-        assert "cannot be read: it is a folder" in " ".join(shown.split())
+        assert "“page 17”  no line has that text here; the log file cannot be read: it is a folder" in shown
         assert under_cursor(app) == LINES - 1
         shown = await press(pilot, "slash", *" 2750", "home", "ctrl+k", *"page 2750", "enter")
         assert under_cursor(app) == 2750

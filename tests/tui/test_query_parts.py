@@ -24,12 +24,13 @@ from tui_runner.tui.query.sql_tokens import aliases, by_line
 WORDS = Vocabulary(
     tables=(
         KnownTable("main", "books", (("title", "VARCHAR"), ("price", "DOUBLE"), ("Select", "DATE"))),
-        KnownTable("main", "order", (("paid", "DOUBLE"),)),
+        KnownTable("main", "order", (("paid", "DOUBLE"), ("at", "TIMESTAMP"))),
+        KnownTable("main", "left", ()),
         KnownTable("runner", "items", (("item", "BIGINT"), ("state", "VARCHAR"))),
     ),
     functions=("sum", "strftime", "starts_with"),
     keywords=("freeze", "from", "order", "select", "struct", "where"),
-    reserved=frozenset({"from", "order", "select", "where"}),
+    quoted_words=frozenset({"at", "from", "left", "order", "select", "where"}),
 )
 
 
@@ -48,6 +49,8 @@ def offered(text: str, *, asked: bool = False) -> list[str]:
         ("FROM runner.|", ["items"]),
         ("FROM it|", ["runner.items"]),
         ("FROM bo|", ["books"]),
+        ("FROM le|", ['"left"']),
+        ('SELECT o.at| FROM "order" o', ['"at"']),
         ("SELECT x.pr|", ["price"]),
         ("WITH total AS (SELECT sum(price) AS turnover FROM books) SELECT tu| FROM total", ["turnover"]),
         ("WITH total AS (SELECT sum(price) AS turnover FROM books) FROM to|", ["total"]),
@@ -84,6 +87,11 @@ def test_words_are_offered_for_nothing_when_asked() -> None:
     words = offered("SELECT |", asked=True)
     assert words[:2] == ["title", "price"], "columns of the results come first"
     assert {"books", "runner.items"} <= set(words)
+
+
+def test_names_are_quoted_before_the_words_are_known() -> None:
+    assert Vocabulary().identifier("at") == '"at"'
+    assert [WORDS.identifier(name) for name in ("at", "AT", "price", "a b")] == ['"at"', '"AT"', "price", '"a b"']
 
 
 def test_aliases_of_a_statement() -> None:

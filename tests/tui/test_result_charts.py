@@ -161,12 +161,63 @@ def test_lines_have_panels_of_their_own_from_a_smaller_factor_than_bars() -> Non
     assert len([line for line in text(line_chart(near, 60, 14)) if "│" in line]) == 13
 
 
-def test_a_chart_that_is_too_low_for_panels_says_that_its_series_have_one_scale() -> None:
-    table = pa.table({"x": range(20), "small": [number * 0.1 for number in range(20)], "large": range(20)})
+def test_a_chart_that_is_too_low_for_panels_leaves_series_out_and_says_so() -> None:
+    numbers = range(20)
+    table = pa.table({
+        "x": numbers, "at": [1_800_000_000 + number for number in numbers], "none": [0] * 20,
+        "price": [number * 0.7 for number in numbers], "stock": numbers,
+    })  # fmt: skip
     chart = ResultChart()
-    chart.show(table, ChartKind.LINE, complete=True)
-    assert "one scale for all" in text(chart.paint(80, 9))[0]
-    assert "one scale" not in text(chart.paint(80, 11))[0]
+    chart.show(table, ChartKind.LINE, complete=True, keys="F8 table", zoom="z")
+    low, middle, high = (text(chart.paint(80, height)) for height in (10, 11, 21))
+    assert "▪ at ▒ none by x   2 of 4 series; z shows more" in low[0] and low[0].endswith("F8 table ")
+    assert " 2,000,000,000│" in low[1] and len([line for line in low if "│" in line]) == 8
+    # Price and stock are of similar size, and share a panel where there is room for two.
+    assert "▪ at ▒ none ▓ price ░ stock by x" in middle[0] and " of 4 series" not in middle[0]
+    tops = [re.split("[│╎]", line)[0].strip() for line in middle + high]
+    assert [top for top in tops if top.endswith("0") and top != "0"] == [
+        "2,000,000,000", "20", "1,800,000,020", "1,800,000,000", "20", "20"
+    ]  # fmt: skip
+
+
+def test_lines_in_one_panel_have_patterns_where_there_are_no_colours() -> None:
+    level = plot(x=[*range(20)], a=[30.0] * 20, b=[20.0] * 20, c=[10.0] * 20)
+    coloured, plain = (text(line_chart(level, 60, 9, has_colours=each)) for each in (True, False))
+
+    def dots(lines: list[str], row: int) -> int:
+        return sum((ord(cell) - 0x2800).bit_count() for cell in lines[row].partition("│")[2] if cell > "⠀")
+
+    rows = [row for row, line in enumerate(coloured) if dots(coloured, row)]
+    whole = dots(coloured, rows[0])
+    assert len(rows) == 3 and [dots(coloured, row) for row in rows] == [whole] * 3
+    assert [whole / dots(plain, row) for row in rows] == [1, pytest.approx(2, rel=0.1), pytest.approx(4, rel=0.1)]
+
+
+def test_rows_with_the_same_x_are_points_and_not_a_curve() -> None:
+    def dots(lines: list[str]) -> int:
+        return sum((ord(cell) - 0x2800).bit_count() for line in lines for cell in line if "⠀" < cell <= "⣿")
+
+    ys = [float(n * 37 % 60) for n in range(60)]
+    repeated = plot(stock=[n // 4 for n in range(60)], price=ys)
+    assert 40 < dots(text(line_chart(repeated, 80, 20))) <= 60
+    few = plot(x=[*range(59), 58], price=ys)
+    assert dots(text(line_chart(few, 80, 20))) > 600
+    # Points have no pattern. Without colours, each series has a panel, if there is room.
+    two = plot(stock=[n // 4 for n in range(60)], price=ys, other=ys)
+    assert [sum("│" in line for line in text(line_chart(two, 80, 20, has_colours=each))) for each in (True, False)] == [
+        19, 18
+    ]  # fmt: skip
+
+
+def test_the_keys_of_a_chart_stay_where_its_remarks_have_no_room() -> None:
+    chart = ResultChart()
+    table = pa.table({"number": range(3_000), "a long name": [n % 7 for n in range(3_000)]})
+    chart.show(table, ChartKind.LINE, complete=False, keys="F8 bars  Esc table")
+    for width in (40, 48, 63, 64, 120):
+        line = text(chart.paint(width, 10))[0]
+        assert cell_len(line) == width and line.endswith("F8 bars  Esc table ")
+        assert ("…" in line) == (width < 64)
+    assert "F8" not in text(chart.paint(24, 10))[0]
 
 
 def test_a_scale_that_does_not_begin_at_zero_has_a_broken_axis() -> None:
@@ -318,6 +369,25 @@ def test_x_is_a_time_rather_than_a_constant_or_an_id() -> None:
     assert plot(n=[5, 6, 7], name=["a", "b", "c"]).x_name == "name"
     # Where all numbers are ids, one of them is y.
     assert plot(name=["a", "b"], run_id=[5, 6]).names == ("run_id",)
+
+
+def test_a_number_that_measures_something_is_no_x() -> None:
+    times = [datetime(2026, 1, 1) + timedelta(seconds=n) for n in range(6)]
+    speed, total, level = [5.5, 7.5, 5.5, 6.5, 7.5, 5.5], [1, 3, 4, 6, 8, 9], [2, 2, 3, 3, 5, 5]
+    assert plot(speed=speed, failed=level, sampled_at=times).x_name == "sampled_at"
+    assert plot(total=total, failed=speed, sampled_at=times).x_name == "sampled_at"
+    assert plot(total=total, speed=speed, sampled_at=times[::-1]).x_name == "sampled_at"
+    mixed = [times[place] for place in (3, 1, 5, 0, 2, 4)]
+    assert plot(stars=total, n=speed, newest=mixed).x_name == "stars", "the times of groups are in no order"
+    assert plot(speed=speed, level=level, total=total).x_name == "total"
+    by_row = plot(speed=speed, other=speed[::-1])
+    assert by_row.x_name == "" and by_row.names == ("speed", "other")
+    assert plot(level=level, speed=speed).x_name == "level", "the rows are sorted by it"
+    assert plot(stars=[3, 1, 5, 2], n=[10, 8, 7, 1]).x_name == "stars", "each group has its own"
+    assert plot(n=[5, None, 7, 5], other=[1, 9, 3, 3]).x_name == ""
+    assert plot(n=[1, None, 7, 5, 6, 8], at=mixed).x_name == "at"
+    infinite = pa.array([2**31 - 1, 0, 1], pa.int32()).cast(pa.date32())
+    assert plot(n=[1, 2, 3], m=[4, 5, 5], day=infinite).x_name == "n"
 
 
 def test_of_many_numeric_columns_those_that_vary_are_drawn() -> None:

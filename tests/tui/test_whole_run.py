@@ -20,7 +20,7 @@ from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.reports import RunCurves
-from tui_runner.text.numbers import rate
+from tui_runner.text.numbers import clock, rate
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run import chunk_detail
 from tui_runner.tui.run.chart import Picture, Series, drawn, memory, throughput
@@ -181,11 +181,11 @@ async def test_a_wide_terminal_has_the_chunk_under_the_cursor_beside_the_table(c
         shown = await pane_text(pilot)
         assert "chunk 76 of books" in shown
         assert "8.4 s  attempt 2  …/books.example/page-38017.html" in shown
-        assert "not done: 4" in shown and re.search(r"⚠ failed  …\S*books.example/page-38002.html", shown)
+        assert "failed: 4" in shown and re.search(r"⚠ failed  …\S*books.example/page-38002.html", shown)
         assert "chunk 76 of books" in screen_text(pilot.app)  # type: ignore[arg-type]
         await pilot.press("down")
         shown = await pane_text(pilot)
-        assert "chunk 77 of books" in shown and "not done" not in shown
+        assert "chunk 77 of books" in shown and "⚠ failed" not in shown
         await pilot.press("m", "left")
         assert "chunk 76 of books" in await pane_text(pilot)
 
@@ -200,6 +200,38 @@ def test_the_time_of_a_chunk_names_the_items_that_it_is_of_after_a_resume() -> N
     )
     head = text(chunk_detail.ChunkItems(steering, 0, narrow=True).head(60)[0])  # type: ignore[arg-type]
     assert "00:00.1 for 21 items" in head
+
+
+async def test_the_pane_says_when_the_slowest_items_were_read_and_shows_no_title_alone(control: FakeRunControl) -> None:
+    async with driven(RunnerApp(control), size=WIDE) as pilot:
+        shown = await pane_text(pilot)
+        now = clock(control.current.began_at + control.current.at)
+        assert f"slowest at {now} UTC" in shown
+        pane = pilot.app.screen.query_one(ChunkPane)
+        lines = shown.splitlines()
+        place = next(number for number, line in enumerate(lines) if "slowest at" in line)
+        for height in range(5, len(lines) + 1):
+            part = [text(line) for line in pane.paint(pane.size.width, height)]
+            assert any("slowest" in line for line in part) is (height > place + 1)
+        control.change(state=RunState.FINISHED)
+        assert "slowest  duration" in await pane_text(pilot)
+
+
+async def test_a_chunk_without_recorded_items_is_read_again_soon(
+    control: FakeRunControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(chunk_detail, "time", SimpleNamespace(monotonic=lambda: now))
+    steering = SimpleNamespace(snapshot=control.current, asked=SimpleNamespace(texts=()), database=control.database)
+    number = next(chunk.number for chunk in control.current.chunks if chunk.number != 76 and chunk.done)
+    for chunk, seconds in ((number, 1.0), (76, 5.0)):
+        items = chunk_detail.ChunkItems(steering, chunk, every=5.0)  # type: ignore[arg-type]
+        assert items.due(control.current)
+        await items.read(control.current.run_id)
+        now += seconds - 0.1
+        assert not items.due(control.current)
+        now += 0.1
+        assert items.due(control.current)
 
 
 async def test_an_address_that_fits_is_shown_whole_in_the_pane(control: FakeRunControl) -> None:

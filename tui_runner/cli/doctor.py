@@ -22,6 +22,7 @@ import psutil
 
 from tui_runner._version import __version__
 from tui_runner.api import run
+from tui_runner.cli.overwritten_line import for_stream
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.jobs.loading import load_job
 from tui_runner.jobs.settings import check_setting
@@ -100,7 +101,7 @@ def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -
             if as_json:
                 out.write(json.dumps({"check": name, "result": _RESULTS.get(mark, "failed"), "text": text}) + "\n")
             else:
-                out.write(f"{mark} {name}: {safe_text(text)}\n")
+                out.write(for_stream(f"{mark} {name}: {safe_text(text)}", out) + "\n")
         out.flush()
     return EXIT_USAGE if failed else EXIT_OK
 

@@ -22,7 +22,6 @@ from tui_runner.cli.progress_lines import (
     progress_line,
     recorded_failures,
     shown_path,
-    wrapped,
 )
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
@@ -181,11 +180,11 @@ class Headless:
         if now >= self._next_wait and (wait := host_wait(snapshot)):
             # Hosts with short waits are told once in `_LINE_SECONDS`; the progress line names each wait.
             self._next_wait = now + _LINE_SECONDS
-            _say(lines, f"info: {wait.text()}")
+            lines.say(f"info: {wait.text()}")
         if self._interrupts and not self._stopping:
             self._stopping = True
             doing = f"items in flight have {self._grace:g} s to finish" if snapshot.in_flight else "the run stops"
-            _say(lines, f"{doing}; Ctrl-C again ends the run at once")
+            lines.say(f"{doing}; Ctrl-C again ends the run at once")
         if lines.live:
             lines.overwrite(live_line(snapshot, lines.width))
         elif now >= self._next_line and self._is_news(snapshot, now):
@@ -206,7 +205,7 @@ class Headless:
                 continue
             # The reason why a run could not begin is printed only once, at its end.
             if event.level == "INFO" or event.text != f"stopping: {snapshot.reason}" or not _idle(snapshot):
-                _say(lines, f"{event.level.lower()}: {safe_text(event.text)}")
+                lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
 
     def _finish(self, snapshot: Snapshot, *, in_words: bool = True) -> None:
         """Report the end of the run. `in_words` is False if the caller reports it by an error message."""
@@ -220,16 +219,9 @@ class Headless:
             return
         self._say_new_events(snapshot, self._lines)  # a short run may end before its first snapshot is read
         if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
-            width = self._lines.width if self._lines.live else None
             recorded = recorded_failures(self._control)
-            for line in closing_lines(snapshot, self._database, self._go_on, width, recorded):
+            for line in closing_lines(snapshot, self._database, self._go_on, recorded):
                 self._lines.say(line)
-
-
-def _say(lines: Lines, line: str) -> None:
-    """Write a permanent line. On a terminal, divide it between words; a file gets one line, for tools that read it."""
-    for part in wrapped(line, lines.width) if lines.live else [line]:
-        lines.say(part)
 
 
 def _idle(snapshot: Snapshot) -> bool:

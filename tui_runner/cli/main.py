@@ -18,6 +18,7 @@ import typer
 
 from tui_runner.cli.app import COMPLETE_VARIABLE, DEBUG, app, at_terminal
 from tui_runner.cli.entry import end_at_once
+from tui_runner.cli.overwritten_line import for_stream
 from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
@@ -165,7 +166,8 @@ def _by_default() -> str:
     if at_terminal():
         return "launch"
     if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
-        print(f"tui-runner: {needs_screen('the launcher')}; this is the help\n", file=sys.stderr)
+        reason = f"tui-runner: {needs_screen('the launcher')}; this is the help"
+        print(f"{for_stream(reason, sys.stderr)}\n", file=sys.stderr)
     return "--help"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from textwrap import wrap
 from typing import TextIO
 
 from tui_runner.system.terminal import columns
@@ -25,6 +27,44 @@ def cut_to(text: str, width: int) -> str:
             break
         kept += character
     return kept + ELLIPSIS if width > 0 else ""
+
+
+_INDENT = "    "
+_COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
+"""Matches a line that is a command to copy, with a label."""
+_ADVISED = re.compile(r"(?<=: )(?:… \| )?tui-runner [a-z][^;—]*[^;—\s]")
+"""Matches a command to copy within a line, such as the advice of an error message."""
+_KEPT_BLANK = "\0"
+"""Stands for a blank at which a line is not divided. Text from `safe_text` does not contain it."""
+_LEAST_WIDTH = 20
+"""Fewest columns for which lines are divided."""
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Divide a line into parts of at most `width` columns, between words; all parts but the first are indented.
+
+    Parts have at least 20 columns, and a longer word is not broken. A command is never divided, because the user copies
+    it; if it does not fit, it has its own line.
+    """
+    if display_width(line) <= width:
+        return [line]
+    if match := _COMMAND.fullmatch(line):
+        return [match["label"], _INDENT + match["command"]]
+    indent = line[: len(line) - len(line.lstrip())] + _INDENT
+    kept = _ADVISED.sub(lambda found: found[0].replace(" ", _KEPT_BLANK), line)
+    parts = wrap(
+        kept, max(width, _LEAST_WIDTH), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace(_KEPT_BLANK, " ") for part in parts]
+
+
+def for_stream(line: str, out: TextIO) -> str:
+    """Return a line as it is written to `out`: on a terminal, divided between words.
+
+    A file gets one line, for tools that read it.
+    """
+    # Do not use the last column: terminals differ in where the cursor is after it.
+    return "\n".join(wrapped(line, columns(out) - 1)) if out.isatty() else line
 
 
 QUIET_SECONDS = 1.0
@@ -55,7 +95,7 @@ _ERASE_REST = "\x1b[K"
 
 
 class Lines:
-    """Lines of text for users. On a terminal, the last line can be overwritten.
+    """Lines of text for users. On a terminal, long lines are divided, and the last one can be overwritten.
 
     Args:
         out: stream for the lines.
@@ -70,13 +110,14 @@ class Lines:
         self._dirty = False
 
     def say(self, line: str) -> None:
-        """Write a permanent line."""
-        self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
+        """Write a permanent line. On a terminal, divide it between words."""
+        text = "\n".join(wrapped(line, self.width)) if self.live else line
+        self._write(f"\r{_ERASE_REST}{text}\n" if self._dirty else f"{text}\n")
         self._dirty = False
 
     @property
     def width(self) -> int:
-        """Width of a line that can be overwritten, in columns."""
+        """Width of a line, in columns."""
         # Do not use the last column: terminals differ in where the cursor is after it.
         return (80 if self._out is None else columns(self._out)) - 1
 

@@ -15,6 +15,7 @@ from sysconfig import get_path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, TextIO
 
+from tui_runner.cli.overwritten_line import for_stream
 from tui_runner.errors import EXIT_KILLED, DatabaseError, bounded
 from tui_runner.system.process import end_without_teardown
 from tui_runner.text.safe_text import safe_text
@@ -72,7 +73,7 @@ class Program:
         self._flush()
 
     def complain(self, text: str, code: int, *, traceback: bool = False) -> int:
-        """Print one line about the error that is being handled, and return `code`.
+        """Print one line about the error that is being handled, divided on a terminal, and return `code`.
 
         Args:
             text: the line.
@@ -88,7 +89,7 @@ class Program:
         # The line may quote a wrong value that is a secret. Errors of the job were already redacted when they were
         # raised.
         text = redact(text) if redaction.guessed else redaction(text)
-        print(f"tui-runner: {bounded(safe_text(text))}", file=self.err)
+        print(for_stream(f"tui-runner: {bounded(safe_text(text))}", self.err), file=self.err)
         return code
 
     def close(self) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import wrap
 
 import duckdb
 
@@ -243,42 +241,15 @@ def recorded_failures(control: RunControl) -> Recorded | None:
         return None
 
 
-def closing_lines(
-    snapshot: Snapshot, database: str, go_on: str, width: int | None = None, recorded: Recorded | None = None
-) -> list[str]:
+def closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Recorded | None = None) -> list[str]:
     """Return lines about the end of a run, its most frequent errors, and the next steps.
 
     Args:
         snapshot: the last snapshot of the run.
         database: path of the database, as written from the current folder.
         go_on: command or advice for resuming the run if it is not finished.
-        width: columns at which lines are wrapped; None not to wrap them.
         recorded: the errors from `recorded_failures`; None to use the errors in the snapshot.
     """
-    lines = _closing_lines(snapshot, database, go_on, recorded)
-    return lines if width is None else [part for line in lines for part in wrapped(line, width)]
-
-
-_INDENT = "    "
-_COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
-"""Matches a line with a command to copy, which must not be cut."""
-
-
-def wrapped(line: str, width: int) -> list[str]:
-    """Divide a line into parts of at most `width` columns, between words; all parts but the first are indented.
-
-    Parts have at least 20 columns, and a longer word is not broken. A command has its own line and is never cut,
-    because the user copies it.
-    """
-    if display_width(line) <= width:
-        return [line]
-    if match := _COMMAND.fullmatch(line):
-        return [match["label"], _INDENT + match["command"]]
-    indent = line[: len(line) - len(line.lstrip())] + _INDENT
-    return wrap(line, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Recorded | None) -> list[str]:
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]

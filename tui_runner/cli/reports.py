@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.overwritten_line import cut_to
+from tui_runner.cli.overwritten_line import cut_to, for_stream
 from tui_runner.engine.states import recorded_state
 from tui_runner.errors import EXIT_OK, ExitCode
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
@@ -56,7 +56,7 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> ExitCode:
             out.write(json.dumps(_run_record(summary, owner)) + "\n")
         return EXIT_OK
     if not summaries:
-        out.write("no runs in this database; start one with: tui-runner run JOB\n")
+        _write("no runs in this database; start one with: tui-runner run JOB", out)
         return EXIT_OK
     table: list[Sequence[str]] = [_HEADS, *(_run_cells(summary, owner) for summary in summaries)]
     if out.isatty() and _width(table) > (room := columns(out)):
@@ -212,7 +212,7 @@ def print_errors(
             out.write(json.dumps(found) + "\n")
         return EXIT_OK
     if not groups:
-        out.write(f"run {record.run_id} has no errors\n")
+        _write(f"run {record.run_id} has no errors", out)
     for group in groups:
         _print_group(group, out)
         if tracebacks and group.newest_traceback:
@@ -221,7 +221,7 @@ def print_errors(
                 + "\n"
             )
     if every > len(groups):
-        out.write(f"{more_kinds(every - len(groups))}; list all with --limit {every}\n")
+        _write(f"{more_kinds(every - len(groups))}; list all with --limit {every}", out)
     return EXIT_OK
 
 
@@ -234,11 +234,17 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
     number = group.items_failed or group.attempts
     head = f"{number:,} ×" if group.items_failed else f"{plural(number, 'attempt')}:"
     text = safe_text(f"{group.type}: {first_line(group.newest_message or group.message)}", limit=500)
-    out.write(f"{head} {text}{group.and_alike}\n")
-    between = "\n    " if group.failed_otherwise else ", "  # the error of the items makes the line long
-    out.write(f"    {_fate(group)}{between}{_seen(group)}\n")
+    _write(f"{head} {text}{group.and_alike}", out)
+    fate, seen = f"    {_fate(group)}", _seen(group)
+    for line in (fate, f"    {seen}") if group.failed_otherwise else (f"{fate}, {seen}",):  # the former are long
+        _write(line, out)
     if group.newest_item is not None:  # unknown in a damaged ledger
-        out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")
+        item = safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)
+        _write(f"    newest: {item}", out)
+
+
+def _write(line: str, out: TextIO) -> None:
+    out.write(for_stream(line, out) + "\n")
 
 
 def _fate(group: FailureGroup) -> str:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from tui_runner.cli.headless import how_to_go_on, watcher
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.cli.overwritten_line import Lines, SlowOnly
+from tui_runner.cli.overwritten_line import Lines, SlowOnly, for_stream
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import closing_lines, complaint, recorded_failures, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job
@@ -28,7 +28,7 @@ from tui_runner.inputs.source import silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
-from tui_runner.system.terminal import columns, is_terminal, needs_screen
+from tui_runner.system.terminal import is_terminal, needs_screen
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback
 from tui_runner.text.safe_text import safe_text
@@ -91,7 +91,7 @@ def resume_in_foreground(request: RunRequest, display: Display, program: Program
     origin = job_origin(
         request.job, input=request.input, database=request.database, begun_in=request.folder, here=Path.cwd()
     )
-    Lines(sys.stderr, live=False).say(f"job: {safe_text(origin.text)}")
+    Lines(sys.stderr, is_terminal(sys.stderr)).say(f"job: {safe_text(origin.text)}")
     if origin.reasons and not yes:
         _ask_to_run(origin)
     return run_in_foreground(request, display, program)
@@ -102,7 +102,8 @@ def _ask_to_run(origin: JobOrigin) -> None:
     do = "look at the file, then add --yes"
     if not _can_ask(sys.stderr):
         raise UserError(f"not run, because {origin.why}", plain(origin.text), do)
-    print(f"{safe_text(origin.warning)}\nRun it? [y/N] ", end="", file=sys.stderr, flush=True)
+    warning = for_stream(safe_text(origin.warning), sys.stderr)
+    print(f"{warning}\nRun it? [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.buffer.readline()  # read bytes, because the input may not be UTF-8
     if not answer.endswith(b"\n"):  # after Ctrl-D the cursor is still on the line of the question
         print(file=sys.stderr)
@@ -206,7 +207,7 @@ def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> R
     finally:
         lines.clear()
     for warning in secrets_in_sight(plan.job, request.params):
-        print(warning, file=output.err)
+        print(for_stream(warning, output.err), file=output.err)
     runner = open_runner(plan, output)
     output.show()
     return runner
@@ -253,7 +254,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
         output=output,
     ).run(runner.close)
     if silent and code == EXIT_USAGE:
-        print(complaint(runner.snapshot()), file=output.err)
+        print(for_stream(complaint(runner.snapshot()), output.err), file=output.err)
     return code
 
 
@@ -309,9 +310,8 @@ def _show(
         return _show(_planned(again, display, output), display, folder, output, from_list=from_list)
     database = shown_path(runner.plan.database, folder)
     output.detach()  # the signal may arrive before the terminal is gone
-    width = columns(output.out) if is_terminal(output.out) else None
-    for line in closing_lines(snapshot, database, how_to_go_on(runner, database, folder), width, recorded):
-        print(line, file=output.out)
+    for line in closing_lines(snapshot, database, how_to_go_on(runner, database, folder), recorded):
+        print(for_stream(line, output.out), file=output.out)
     return EXIT_KILLED if left is Left.KILLED else snapshot.exit_code
 
 
@@ -319,8 +319,8 @@ def _after_screen(runner: Runner, failed: Exception, folder: Path, output: Captu
     """Continue without the dashboard after an error of the screen, which must not stop hours of work."""
     if failed.__cause__ is not None:
         print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")
-    print("tui-runner: the dashboard has failed, please report it; the run continues, Ctrl-C stops it", file=output.err)
     lines = Lines(output.err, is_terminal(output.err))
+    lines.say("tui-runner: the dashboard has failed, please report it; the run continues, Ctrl-C stops it")
     watch = watcher(runner, events=None, lines=lines, folder=folder, output=output, started=True)
     return watch.run(runner.close)
 

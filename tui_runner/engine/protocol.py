@@ -382,13 +382,14 @@ class HostRefused:
     """A host gets no requests for `seconds`, because it has refused one.
 
     Sent at once, so that other workers learn it before their next request. `named` are the seconds that the host itself
-    named; 0 if it named none.
+    named; 0 if it named none. `status` is the status of the response.
     """
 
     worker: int
     host: str
     seconds: float
-    named: float = 0.0
+    named: float
+    status: int
 
 
 @dataclass(frozen=True, slots=True)

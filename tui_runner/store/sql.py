@@ -39,6 +39,28 @@ def quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
+QUOTED_WORDS = f"""SELECT DISTINCT keyword_name FROM {CATALOG}.duckdb_keywords()
+WHERE keyword_category NOT IN ('unreserved', 'column_name')"""
+"""Query for the keywords that cannot name a table and a column without quotes, in lower case.
+
+DuckDB 2.0 accepts a keyword as a name in every place of a statement if its category is `unreserved` (`year`) or
+`column_name` (`values`). It refuses reserved words (`order`) in all places, and words of types and functions (`at`,
+`left`) in nearly all: `FROM left`, `SELECT at FROM t`.
+"""
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Matches names that need no quotes in a statement, unless they are keywords."""
+
+
+def as_typed(name: str, quoted_words: Collection[str]) -> str:
+    """Return `name` as a user would type it in a statement: quoted only if DuckDB needs that.
+
+    Args:
+        name: name of a table, column or schema.
+        quoted_words: the result of the query `QUOTED_WORDS`.
+    """
+    return name if _PLAIN.fullmatch(name) and name.lower() not in quoted_words else quote(name)
+
+
 def literal(text: str) -> str:
     """Return `text` as a string literal of SQL."""
     if "\0" in text:
@@ -135,8 +157,6 @@ _SUGGESTION = re.compile(r'\s*Did you mean "([^"]*)"\?')
 """Matches the name that DuckDB suggests in place of a name that does not exist."""
 _OF_DUCKDB = re.compile(r"(?:pg_|duckdb_|sqlite_|pragma_|(?:information_schema|pg_catalog|system)\.)", re.IGNORECASE)
 """Matches the beginning of the names of DuckDB's own tables, which users of results do not look for."""
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Matches names that need no quotes in a statement, unless they are reserved words."""
 _LISTED_TABLES = 8
 """Most tables that advice lists. More would fill several lines; the catalog shows them all."""
 
@@ -160,14 +180,9 @@ def about_missing_table(message: str, cursor: Cursor | None) -> tuple[str, str]:
         message = message[: suggestion.start()].rstrip("!") + message[suggestion.end() :]
     if cursor is None:
         return message, ""
-    words = f"SELECT keyword_name FROM {CATALOG}.duckdb_keywords() WHERE keyword_category = 'reserved'"
-    reserved = {str(word) for (word,) in cursor.execute(words).fetchall()}
-
-    def typed(name: str) -> str:
-        return name if _PLAIN.fullmatch(name) and name.lower() not in reserved else quote(name)
-
+    words = {str(word) for (word,) in cursor.execute(QUOTED_WORDS).fetchall()}
     names = [
-        typed(name) if schema == "main" else f"{typed(schema)}.{typed(name)}"
+        as_typed(name, words) if schema == "main" else f"{as_typed(schema, words)}.{as_typed(name, words)}"
         for schema, name in cursor.execute(
             f"""SELECT schema_name, name FROM (
                 SELECT database_name, schema_name, table_name AS name, internal FROM {CATALOG}.duckdb_tables()

@@ -32,8 +32,10 @@ _KEPT = (
     rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b"
 )
 _IS_KEPT = re.compile(_KEPT)
+_NAMES = r"\b(?i:utf|sha|md|crc|base|u?int|float|ipv|latin|python|win)[0-9]{1,3}\b"
+"""Matches names that end in digits, such as `utf8`. The digits of other words are mostly ids, such as `SKU124`."""
 _PARTS = re.compile(
-    rf"(?P<kept>{_KEPT})"
+    rf"(?P<kept>{_KEPT}|{_NAMES})"
     r"|(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{1,20}://)[^\s'\"<>]+"
     # An apostrophe is not a quote: a quote is never between two letters.
     r"|(?<![\w\\])(?P<quote>['\"`])(?P<quoted>(?:(?!(?P=quote)(?!\w))[^\n])+)(?P=quote)(?!\w)"
@@ -41,12 +43,10 @@ _PARTS = re.compile(
     r"|(?<![\w/.…])~?(?:/[\w.@%+~\-]+){2,}/?"
     r"|\bU\+[0-9A-F]{4,6}\b|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b"
-    # A short id, such as that of a commit: at least six hexadecimal digits, some of them letters and some not.
-    r"|\b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{6,}\b"
-    # Up to three digits after a letter belong to a name (utf8, sha256); more are an id, and so are those in the name of
-    # a host or a file (img41.example). A bare `0o` is the prefix of a number, not a zero.
-    r"|(?<![A-Za-z0-9])(?!0[box]\b)[0-9]+(?:[.,:][0-9]+)*|(?<=[A-Za-z])[0-9]{4,}"
-    r"|(?<=[A-Za-z])[0-9]{1,3}(?=(?:[\w\-]*\.)+[A-Za-z])"
+    # A short id, such as that of a commit: at least six hexadecimal digits, with a letter after one that is none.
+    r"|\b(?=[0-9a-f]*[0-9][a-f])[0-9a-f]{6,}\b"
+    # A bare `0o` is the prefix of a number, not a zero.
+    r"|(?!(?<![A-Za-z0-9])0[box]\b)[0-9]+(?:[.,:][0-9]+)*"
 )
 """Matches the parts of a message that differ between similar errors. The group `kept` matches parts that are not
 replaced."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tui_runner.engine.progress.chunk_views import ChunkView, WaitCause
-from tui_runner.engine.progress.snapshot import HostView, Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.numbers import ZONE, clock, short_plural
 from tui_runner.text.safe_text import display_width, safe_text
@@ -15,8 +15,6 @@ _HOST = 60
 """Most characters of the name of a host."""
 _LEAST_HOST = 12
 """Fewest characters of the name of a host on a narrow line: enough to tell two hosts apart in most runs."""
-_REFUSALS = (429, 503)
-"""The statuses of the responses that `HostView.refused` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class HostWait:
 
     Attributes:
         host: the host that most chunks wait for; must pass `safe_text` before it is shown.
-        status: status with which it refuses requests; None if it refuses none.
+        status: status of the response for which the run waits; None if the host has refused no request.
         backs_off: True if it asks for a shorter wait, or names no time: the wait is back-off of our own.
         others: number of other hosts that chunks wait for.
         until: time at which the first chunk continues, in seconds since the epoch; None if unknown.
@@ -80,7 +78,7 @@ def host_wait(snapshot: Snapshot) -> HostWait | None:
     view = next((each for each in snapshot.hosts if each.host == host), None)
     return HostWait(
         host,
-        None if view is None else _refusal(view),
+        None if view is None else view.refusal,
         view is not None and view.backs_off,
         len({wait.host for wait in waits}) - 1,
         min((wait.until for wait in waits if wait.until is not None), default=None),
@@ -89,8 +87,3 @@ def host_wait(snapshot: Snapshot) -> HostWait | None:
 
 def _retries(chunk: ChunkView) -> bool:
     return chunk.wait is not None and chunk.wait.cause in (WaitCause.RETRY, WaitCause.RETRY_BUDGET)
-
-
-def _refusal(host: HostView) -> int | None:
-    """Return the status with which a host refuses requests; None if it refuses none."""
-    return next((status for status, _ in host.statuses if status in _REFUSALS), None) if host.refused else None

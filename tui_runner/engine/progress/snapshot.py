@@ -71,6 +71,7 @@ class HostView:
             test.
         limits: limits of requests to the host.
         backs_off: True if the wait after a refusal is longer than the host asks for, because it has refused before.
+        refusal: status of the response that caused the wait until `cooldown_until`; None if there is no such wait.
     """
 
     host: str
@@ -89,6 +90,7 @@ class HostView:
     down: bool = False
     limits: HostLimits = field(default_factory=HostLimits)
     backs_off: bool = False
+    refusal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -518,6 +518,7 @@ class SnapshotBuilder:
 
     def _draw_host(self, row: HostRow, now: float) -> HostView:
         """Return the view of a host."""
+        cools_down = row.cooldown_until > now
         return HostView(
             host=row.host,
             done=row.done,
@@ -526,8 +527,9 @@ class SnapshotBuilder:
             open=row.open,
             waiting=row.waiting,
             delay=row.delay,
-            cooldown_until=row.cooldown_until - self.began if row.cooldown_until > now else None,
-            backs_off=row.cooldown_until > now and row.backs_off,
+            cooldown_until=row.cooldown_until - self.began if cools_down else None,
+            backs_off=cools_down and row.backs_off,
+            refusal=row.refusal if cools_down else None,
             p50=row.latencies.percentile(0.5),
             p95=row.latencies.percentile(0.95),
             statuses=tuple(row.statuses.most_common(_STATUSES)),

@@ -92,6 +92,7 @@ class HostRow:
         asked_delay: seconds between two requests that the host demands (`Crawl-delay`).
         cooldown_until: time at which the cooldown after a refusal ends, in monotonic seconds.
         named_until: latest time until which the host has asked to wait, in monotonic seconds.
+        refusal: status of the response that caused the cooldown; None before the first.
         paused: True if the user has paused the host.
         failing: True if the host failed so often that it gets only single requests, as tests.
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
@@ -110,6 +111,7 @@ class HostRow:
     asked_delay: float = 0.0
     cooldown_until: float = -math.inf
     named_until: float = -math.inf
+    refusal: int | None = None
     paused: bool = False
     failing: bool = False
     down: bool = False
@@ -170,7 +172,9 @@ class HostBoard:
         """True if workers have reported more than one host."""
         return len(self.rows) > 1
 
-    def refused(self, host: str, seconds: float, others: Iterable[int], now: float, *, named: float = 0.0) -> Orders:
+    def refused(
+        self, host: str, seconds: float, others: Iterable[int], now: float, *, named: float = 0.0, status: int = 429
+    ) -> Orders:
         """Record that a host gets no requests for `seconds`, because it has refused one.
 
         Return the orders that make the workers `others` wait for this time.
@@ -181,9 +185,11 @@ class HostBoard:
             others: numbers of the workers that have not sent the request.
             now: the current time.
             named: seconds that the host named; 0 if it named none.
+            status: status of the response.
         """
         row = self._row(host)
         is_new = row.cooldown_until <= now
+        row.refusal = status
         row.cooldown_until = max(row.cooldown_until, now + seconds)
         row.named_until = max(row.named_until, now + named)
         if seconds >= _LONG_SECONDS and is_new:

@@ -292,9 +292,9 @@ class Scheduler:
             case protocol.Progress():
                 self._chunks.start_clocks(event)
                 self._orders.record_progress(event)
-            case protocol.HostRefused(worker, host, seconds, named):
+            case protocol.HostRefused(worker, host, seconds, named, status):
                 others = [each.number for each in self.workers if each.number != worker and not each.killed]
-                self._order(self.hosts.refused(host, seconds, others, now, named=named))
+                self._order(self.hosts.refused(host, seconds, others, now, named=named, status=status))
                 self._tell_of_hosts()
             case protocol.HostsReport(worker):
                 if self.workers.get(worker) is not None:
@@ -518,7 +518,8 @@ class Scheduler:
         if outage.is_transient:
             now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
-            now = later = "resume it to continue anyway"
+            # The same offers, in the same words, as those of the dashboard's key that resumes the run.
+            now = later = "the run waits for you to try one item; if it fails too, you can continue anyway"
         self.outage_error = outage.error
         self._outage, self._lost, self._awaits_trial = f"{outage.text}: {later}", 0, False
         self._pause(Pause(PauseCause.OUTAGE, self._outage, resumes_by_itself=outage.is_transient))

@@ -379,10 +379,10 @@ class Execution:
             self._end_reservation(slot, status, seconds, retry_seconds)
         outcome = self._outcome(slot, Ending.FAILED, failure, now)
         outcome.host = host
-        if failure.transient and is_refusal(status, retry_seconds):
+        if failure.transient and status is not None and is_refusal(status, retry_seconds):
             outcome.refused = True
             if host:
-                self._gate.refuse(host, retry_seconds, slot.started)
+                self._gate.refuse(host, status, retry_seconds, slot.started)
             cooldown = self._gate.cooldown(host) if host else 0.0
             if retry_seconds is not None:
                 outcome.postponed_seconds = max(retry_seconds, cooldown)

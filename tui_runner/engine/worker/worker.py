@@ -150,8 +150,8 @@ class Worker:
         )
         self._memory_limit: MemoryLimit | None = None
 
-    def _host_refused(self, host: str, seconds: float, named: float) -> None:
-        self._send(HostRefused(self._config.worker, host, seconds, named))
+    def _host_refused(self, host: str, seconds: float, named: float, status: int) -> None:
+        self._send(HostRefused(self._config.worker, host, seconds, named, status))
         self._queue.host_held(seconds)
 
     def start(self) -> None:

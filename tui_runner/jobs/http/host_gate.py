@@ -95,13 +95,13 @@ class Listener:
     Attributes:
         on_change: called with a host to which requests may have become possible.
         on_news: called when the states of hosts should be reported soon.
-        on_refusal: called with a host that has refused a request, the seconds of its cooldown, and the seconds that the
-            host named.
+        on_refusal: called with a host that has refused a request, the seconds of its cooldown, the seconds that the
+            host named, and the status of the response.
     """
 
     on_change: Callable[[str], None]
     on_news: Callable[[], None]
-    on_refusal: Callable[[str, float, float], None] = lambda host, seconds, named: None
+    on_refusal: Callable[[str, float, float, int], None] = lambda host, seconds, named, status: None
 
 
 class _Line:
@@ -247,7 +247,7 @@ class HostGate:
             wake = self._next(line)
         return _woken(wake)
 
-    def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
+    def refuse(self, host: str, status: int, retry_after: float | None, sent: float) -> None:
         """Record that a request was refused that did not pass this gate and was sent at the time `sent`."""
         with self._lock:
             asked, now = self._line(host).host, self._clock()
@@ -255,7 +255,7 @@ class HostGate:
             asked.refuse(now, retry_after, sent, may_open=self.has_several)
             cooldown = asked.cooldown_until - now if asked.cooldown_until > before else 0.0
         if cooldown > 0:
-            self._refused(host, cooldown, asked.named_until - now)
+            self._refused(host, cooldown, asked.named_until - now, status)
 
     def cooldown(self, host: str) -> float:
         """Return the seconds until the cooldown of a host ends; 0 if it has none."""
@@ -359,9 +359,9 @@ class HostGate:
         for listener in self._listeners:
             listener.on_change(host)
 
-    def _refused(self, host: str, seconds: float, named: float) -> None:
+    def _refused(self, host: str, seconds: float, named: float, status: int) -> None:
         for listener in self._listeners:
-            listener.on_refusal(host, seconds, max(named, 0.0))
+            listener.on_refusal(host, seconds, max(named, 0.0), status)
 
     def _news(self) -> None:
         for listener in self._listeners:
@@ -494,8 +494,8 @@ class HostGate:
             cooldown = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
             went_down = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if went_down else [self._next(line)]
-        if cooldown > 0:
-            self._refused(host, cooldown, line.host.named_until - now)
+        if cooldown > 0 and status is not None:
+            self._refused(host, cooldown, line.host.named_until - now, status)
         if self._shared and line.host.slots is not None:
             self._news()
         return all([_woken(wake) for wake in wakes])

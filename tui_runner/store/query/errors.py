@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
+import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
@@ -13,12 +16,15 @@ from tui_runner.text.messages import plain
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """Matches the excerpt below DuckDB's message: the line, with dots where it is shortened, and a mark below the place."""
+_WORD = re.compile(r"\w+")
 _TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
 """Matches a message of DuckDB that advises to change a setting, which is not possible here."""
-_NEAR = re.compile(r'syntax error at or near "(\w+)"')
-"""Matches a message of DuckDB about a word that its parser does not expect."""
 _BEFORE_TABLE = re.compile(r"\b(?:from|join|into|update|table|describe|summarize)\s+$", re.IGNORECASE)
 """Matches the text of a statement before the name of a table."""
+_SYNTAX_ERROR = "syntax error at or near"
+"""Part of DuckDB's message about a word that its parser does not expect."""
+_MOST_QUOTED = 5
+"""Most words of a statement for which quotes are tried. Each of them takes two parses at most."""
 _OTHER_FILE = re.compile(r'Cannot access (?:file|directory) "(.*)" - file system operations are disabled', re.DOTALL)
 """Matches a message of DuckDB about access to any other file, which `connection` has disabled."""
 _DOTS = "..."
@@ -75,8 +81,7 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0, cursor
     picture = _PICTURE.search(message)
     line = column = None
     if picture is not None:
-        line = int(picture[1])
-        column = _column(sql, line, picture[2], len(picture[3]) - len(f"LINE {line}: "))
+        line, column = _marked(sql, picture)
         message = message[: picture.start()]
     message = message.split("\n\nLINE ", 1)[0].strip() or type(error).__name__
     if message.startswith("Out of Memory Error"):
@@ -93,29 +98,89 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0, cursor
         message = CHANGES_DATA
     message, do = about_missing_table(message, cursor)
     if message.startswith("Parser Error"):
-        do = _unquoted_name(message, _text_before(sql, line, column)) or "correct the statement"
+        names: list[str] = []
+        if _SYNTAX_ERROR in message and line is not None and column is not None:
+            names = _names_without_quotes(sql, _offset(sql, line, column))
+        do = _quoting_advice(names) if names else "correct the statement"
     return QueryError(message, do=do, line=None if line is None else line - lines_before, column=column)
 
 
-def _unquoted_name(message: str, before: str) -> str:
-    """Return advice for a syntax error at a reserved word in the place of a table, as in `FROM order`; otherwise empty.
+def _names_without_quotes(sql: str, place: int) -> list[str]:
+    """Return the keywords of a statement that are correct if they are quoted, such as `at` in `SELECT at FROM t`.
+
+    A keyword is a name in the place of a value or table. DuckDB's parser stops at this word or at the next one. Quote
+    such words until the parser accepts the statement. If it never does, there is another error as well, and only words
+    in the place of a table are returned.
 
     Args:
-        message: DuckDB's message, which quotes the word.
-        before: the statement up to that word.
+        sql: the statement.
+        place: offset of the word at which the parser stops.
     """
-    word = _NEAR.search(message)
-    if word is None or not _BEFORE_TABLE.search(before) or [each.kind for each in tokens(word[1])] != ["keyword"]:
-        return ""
-    return f"if {word[1]} is a name, write {quote(word[1])} in double quotes, because it is a reserved word"
+    names: list[str] = []
+    tables: list[str] = []
+    with duckdb.connect(config={"threads": 1}) as parser:
+        while len(names) < _MOST_QUOTED:
+            for start, end in _keywords_as_names(sql, place):
+                quoted = sql[:start] + quote(sql[start:end]) + sql[end:]
+                stopped = _first_mistake(parser, quoted)
+                if stopped is None or stopped > place + len(quoted) - len(sql):
+                    names.append(sql[start:end])
+                    if _BEFORE_TABLE.search(sql, 0, start):
+                        tables.append(sql[start:end])
+                    break
+            else:
+                break
+            if stopped is None:
+                return list(dict.fromkeys(names))
+            sql, place = quoted, stopped
+    return list(dict.fromkeys(tables))
 
 
-def _text_before(sql: str, line: int | None, column: int | None) -> str:
-    """Return the statement up to a place of it, or an empty text if the place is unknown."""
-    if line is None or column is None:
-        return ""
-    lines = sql.split("\n")[:line]
-    return "\n".join([*lines[:-1], lines[-1][: column - 1]])
+def _keywords_as_names(sql: str, place: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the keywords at `place` and before it that are where a name may be.
+
+    A word after a name, a value or a closing bracket is none of them. It would become an alias: `FROM t "where"`.
+    """
+    found = [token for token in tokens(sql) if token.kind != "comment" and token.start <= place]
+    for before, token in list(pairwise(found))[-2:]:
+        starts_name = before.kind == "keyword" or (before.kind == "operator" and sql[before.start] not in ")]}")
+        word = _WORD.match(sql, token.start)
+        if token.kind == "keyword" and starts_name and word is not None:
+            yield word.span()
+
+
+def _first_mistake(parser: duckdb.DuckDBPyConnection, sql: str) -> int | None:
+    """Return the offset at which DuckDB's parser stops; None if it accepts the statement; 0 if it gives no place."""
+    try:
+        parser.extract_statements(sql)
+    except duckdb.Error as error:
+        picture = _PICTURE.search(str(error))
+        line, column = (1, None) if picture is None else _marked(sql, picture)
+        return 0 if column is None else _offset(sql, line, column)
+    return None
+
+
+def _quoting_advice(names: Sequence[str]) -> str:
+    words, quoted = " and ".join(names), " and ".join(map(quote, names))
+    if len(names) == 1:
+        return f"if {words} is a name, write {quoted} in double quotes, because it is a reserved word"
+    return f"if {words} are names, write {quoted} in double quotes, because they are reserved words"
+
+
+def _marked(sql: str, picture: re.Match[str]) -> tuple[int, int | None]:
+    """Return line and column, both from 1, of the place that DuckDB marks below its message. The column may be unknown.
+
+    Args:
+        sql: the statement.
+        picture: match of `_PICTURE` in the message.
+    """
+    line = int(picture[1])
+    return line, _column(sql, line, picture[2], len(picture[3]) - len(f"LINE {line}: "))
+
+
+def _offset(sql: str, line: int, column: int) -> int:
+    """Return the offset of a place in a statement. `line` and `column` count from 1."""
+    return sum(len(each) + 1 for each in sql.split("\n")[: line - 1]) + column - 1
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:

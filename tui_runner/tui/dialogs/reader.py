@@ -70,6 +70,13 @@ class Reader(ListNavigation, Dialog[None]):
         """Wrap the text for the new width."""
         self.call_after_refresh(self._wrap)
 
+    def renew(self, title: str) -> None:
+        """Show `title` and the text that the given function returns now. The lines stay scrolled as they are."""
+        self._title_text = safe_text(title, limit=200)
+        if self.is_mounted:
+            self.query_one("#question", Static).update(Content(self._title_text))
+            self._wrap()
+
     def _wrap(self) -> None:
         rows = self.query_one(Rows)
         width = max(rows.size.width - 1, 10)

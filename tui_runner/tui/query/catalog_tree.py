@@ -29,11 +29,12 @@ class Catalog(Tree[Entry]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CATALOG)]
 
     class Insert(Message):
-        """Message: the user wants to insert the name of a table or column into the editor."""
+        """Message: the user wants to insert the name of `table`, or of its column `column`, into the editor."""
 
-        def __init__(self, entry: CatalogTable | CatalogColumn) -> None:
+        def __init__(self, table: CatalogTable, column: CatalogColumn | None) -> None:
             super().__init__()
-            self.entry = entry
+            self.table = table
+            self.column = column
 
     class ShowRows(Message):
         """Message: the user wants to see the rows of a table."""
@@ -85,16 +86,20 @@ class Catalog(Tree[Entry]):
     def action_insert_name(self) -> None:
         """Request that the name under the cursor is inserted into the editor."""
         entry = self.cursor_node.data if self.cursor_node else None
-        if entry is not None:
-            self.post_message(self.Insert(entry))
+        if (table := self._table_here()) is not None:
+            self.post_message(self.Insert(table, entry if isinstance(entry, CatalogColumn) else None))
 
     def action_show_rows(self) -> None:
         """Request the rows of the table under the cursor, or of the table whose column is under the cursor."""
+        if (table := self._table_here()) is not None:
+            self.post_message(self.ShowRows(table))
+
+    def _table_here(self) -> CatalogTable | None:
+        """Return the table under the cursor, or the table whose column is under the cursor; None if there is none."""
         node = self.cursor_node
         while node is not None and not isinstance(node.data, CatalogTable):
             node = node.parent
-        if node is not None and isinstance(node.data, CatalogTable):
-            self.post_message(self.ShowRows(node.data))
+        return node.data if node is not None and isinstance(node.data, CatalogTable) else None
 
     def action_open(self) -> None:
         """Open the node under the cursor: show the rows of a table, or insert the name of a column into the editor."""

@@ -1,7 +1,7 @@
 """Chooses what a chart of a result shows: the column x, the series, and the position of each row.
 
-The first column is x if it can be (`_x_column`): a constant tells nothing, and a time tells more than the number of a
-run or chunk. Each of the other numeric columns is a series.
+The first column is x if it can be (`_x_column`): a constant tells nothing, and a time tells more than another number.
+Each of the other numeric columns is a series.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def _x_column(part: pa.Table) -> int | None:
     """Return the index of the column for x; None if x is the number of the row.
 
     That is the first column, where statements with GROUP BY have what they count by. But in the rows of a table, it may
-    be a constant, the id of a run, or one of many different texts. Then a time is better, or else a number that grows
-    or falls from row to row, or else an id that each row has alone, or else a text.
+    be a constant, the id of a run, one of many different texts, or a number that measures something. Then a time is
+    better, or else a number that grows or falls from row to row, or else an id that each row has alone, or else a text.
     """
     if part.num_columns == 1:
         return None
@@ -111,8 +111,15 @@ def _x_column(part: pa.Table) -> int | None:
     times = [place for place in whole if pa.types.is_timestamp(kinds[place]) or pa.types.is_date(kinds[place])]
     if 0 in varied:
         is_named = not _ID.fullmatch(part.schema.names[0]) or counts[0] == part.num_rows
-        is_drawn = is_number(kinds[0]) or 0 in times or part.num_rows <= MOST_BARS or not times
-        if is_named and is_drawn:
+        if is_number(kinds[0]):
+            # Beside times in order, even a number that grows from row to row is probably a total.
+            in_time = any(_is_sorted(part.column(place)) for place in times)
+            is_key = counts[0] == part.num_rows
+            is_sorted = 0 in whole and _is_sorted(part.column(0))
+            is_axis = not in_time and (is_key and is_sorted if times else is_key or is_sorted)
+        else:
+            is_axis = 0 in times or part.num_rows <= MOST_BARS or not times
+        if is_named and is_axis:
             return 0
     ordered = [place for place in whole if place in numbers and _is_ordered(part.column(place).to_pylist())]
     unique = [place for place in whole if counts[place] == part.num_rows and not pa.types.is_nested(kinds[place])]
@@ -144,6 +151,13 @@ def _distinct(column: pa.ChunkedArray) -> int:
         return int(pc.count_distinct(column, mode="all").as_py())
     except pa.ArrowNotImplementedError:
         return len(column)
+
+
+def _is_sorted(column: pa.ChunkedArray) -> bool:
+    """Return True if the values rise or fall, or stay equal. Arrow compares them, as Python has no infinite dates."""
+    values = column.combine_chunks()
+    before, behind = values.slice(0, len(values) - 1), values.slice(1)
+    return any(pc.all(compare(before, behind)).as_py() for compare in (pc.less_equal, pc.greater_equal))
 
 
 def _is_ordered(values: Sequence[float]) -> bool:

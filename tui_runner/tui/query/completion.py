@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tui_runner.store.access import Access
+from tui_runner.store.access import Access, AnyConsole
 from tui_runner.store.query.catalog import CatalogTable
 from tui_runner.store.query.statements import statement_at
-from tui_runner.store.sql import quote
+from tui_runner.store.sql import QUOTED_WORDS, as_typed, quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
@@ -32,8 +32,6 @@ _QUALIFIER = re.compile(r'(?:(?:"(?:[^"]|"")*"|\w+)\.)+$')
 _WORD = re.compile(r"\w*$")
 # one name of a qualifier
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
-# a name that needs no quotes
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +75,18 @@ class Vocabulary:
         tables: the tables with their columns.
         functions: names of functions.
         keywords: keywords in lower case.
-        reserved: keywords that must be quoted if they are names.
+        quoted_words: keywords that must be quoted if they are names.
     """
 
     tables: tuple[KnownTable, ...] = ()
     functions: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
-    reserved: frozenset[str] = frozenset()
+    quoted_words: frozenset[str] = frozenset()
 
     def identifier(self, name: str) -> str:
         """Return `name` in the form that a statement needs: quoted if necessary."""
-        return name if _PLAIN.fullmatch(name) and name not in self.reserved else quote(name)
+        # Until the words have been read, or if that has failed, any name may need quotes.
+        return as_typed(name, self.quoted_words) if self.quoted_words else quote(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +246,7 @@ def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
 
 
 _FUNCTIONS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE regexp_matches(function_name, '^[a-z]\\w*$')"
-_KEYWORDS = "SELECT keyword_name, keyword_category = 'reserved' AS reserved FROM duckdb_keywords()"
+_KEYWORDS = "SELECT DISTINCT keyword_name FROM duckdb_keywords()"
 
 
 def read_words(access: Access) -> Vocabulary:
@@ -257,15 +256,15 @@ def read_words(access: Access) -> Vocabulary:
         UserError: the database does not answer.
     """
     with access.console() as console:
-        with console.query(_FUNCTIONS) as functions:
-            names = functions.read_all().column(0).to_pylist()
-        with console.query(_KEYWORDS) as keywords:
-            words = keywords.read_all().to_pylist()
-    return Vocabulary(
-        functions=tuple(sorted(names)),
-        keywords=tuple(sorted(str(each["keyword_name"]) for each in words)),
-        reserved=frozenset(str(each["keyword_name"]) for each in words if each["reserved"]),
-    )
+        functions, keywords, quoted_words = (
+            sorted(_first_column(console, sql)) for sql in (_FUNCTIONS, _KEYWORDS, QUOTED_WORDS)
+        )
+    return Vocabulary(functions=tuple(functions), keywords=tuple(keywords), quoted_words=frozenset(quoted_words))
+
+
+def _first_column(console: AnyConsole, sql: str) -> list[str]:
+    with console.query(sql) as result:
+        return [str(value) for value in result.read_all().column(0).to_pylist()]
 
 
 def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocabulary:

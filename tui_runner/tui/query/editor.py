@@ -15,9 +15,9 @@ from textual.widgets.text_area import Edit, EditResult
 
 from tui_runner.text.safe_text import masked, safe_text
 from tui_runner.tui.query.completion import Offer, Vocabulary, Word, offer
-from tui_runner.tui.query.sql_tokens import Token, by_line
+from tui_runner.tui.query.sql_tokens import Token, by_line, follows_column
 from tui_runner.tui.terminal.key_order import does_own_key
-from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, column, fitted
 
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
@@ -213,6 +213,29 @@ class Editor(TextArea):
         else:
             self.delete((row, column), (row, len(self.document.get_line(row))), maintain_selection_offset=False)
 
+    def insert_name(self, name: str, *, is_column: bool) -> None:
+        """Insert a name at the cursor, with the blanks around it that keep it apart from other words.
+
+        A column after another one in a list gets a comma, because it would become an alias: `SELECT price stock`.
+
+        Args:
+            name: the name, quoted if necessary.
+            is_column: True for a column, False for a table.
+        """
+        text, position = self.text, self.position
+        before = text[:position]
+        if is_column and follows_column(before):
+            before_name = before.rstrip()
+            gap = ", "
+        else:
+            before_name = before
+            gap = "" if not before or before[-1].isspace() or before[-1] in "(.[" else " "
+        following = text[position : position + 1]
+        end = " " if following.isalnum() or following in ("_", '"') else ""
+        start = self.location_of(len(before_name))
+        self.replace(f"{gap}{name}{end}", start, self.location_of(position), maintain_selection_offset=False)
+        self.move_cursor(self.location_of(len(before_name) + len(gap) + len(name)))
+
     def clear_all(self) -> None:
         """Delete the whole text. The user can undo this."""
         self.hide_offer()
@@ -261,6 +284,8 @@ class Editor(TextArea):
 
 _LINES = 8
 """Most words that are shown at once: a third of a terminal of 24 lines, so that the statement stays visible."""
+_KEYS, _KEYS_MOVED = " Tab takes it", " Tab, Enter take it"
+"""Last line of the list, at first and after the user has selected a word."""
 _WIDEST = 48
 """Most cells of the list, so that on a terminal of 80 cells 32 are left for the statement. Longer names are cut."""
 _KIND = 9
@@ -303,9 +328,9 @@ class Suggestions(PaintedWidget):
             return
         room = self.screen.size
         below = room.height - cursor.y - 1
-        lines = min(len(words), _LINES, max(below, cursor.y))
+        lines = min(len(words), _LINES, max(below, cursor.y, 2) - 1) + 1
         longest = max(cell_len(safe_text(word.text, limit=_WIDEST)) for word in words)
-        width = min(longest + _KIND + 4, _WIDEST, room.width)
+        width = min(max(longest + _KIND + 4, len(_KEYS_MOVED) + 1), _WIDEST, room.width)
         y = cursor.y + 1 if lines <= below else cursor.y - lines
         self.styles.width, self.styles.height = width, lines
         self.styles.offset = (max(min(cursor.x, room.width - width), 0), max(y, 0))
@@ -323,7 +348,8 @@ class Suggestions(PaintedWidget):
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return lines with the words around the selected word."""
+        """Return lines with the words around the selected word, and a line with the keys that insert it."""
+        height -= 1
         first = max(0, min(self._place - height // 2, len(self._words) - height))
         lines: list[Line] = []
         for number, word in enumerate(self._words[first : first + height], first):
@@ -337,4 +363,4 @@ class Suggestions(PaintedWidget):
                     (column(safe_text(remark, limit=_KIND * 2).lower(), _KIND), "muted"),
                 )
             )
-        return lines
+        return [*lines, fitted(((_KEYS_MOVED if self.moved else _KEYS, "muted"),), width)]

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from itertools import pairwise
+from itertools import compress, cycle, pairwise
 from typing import TypeGuard
 
 import pyarrow as pa
@@ -49,6 +49,21 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 """Characters for the end of a bar. The index is the length in eighths of a cell."""
 _FILLS = "█▒▓░"
 """Characters for the bars of each series, so that series differ even without colours."""
+_STROKES = ((1,), (1, 1, 0, 0), (1, 0, 0, 0), (1, 0))
+"""Pattern of the line of each series on a terminal without colours: 1 for a dot that is drawn, 0 for a gap."""
+
+
+def _stroke_mark(stroke: Sequence[int]) -> str:
+    """Return three cells of a level line with a pattern."""
+    dots = [stroke[place % len(stroke)] for place in range(6)]
+    bits = [dots[left] * _DOTS[0][1] | dots[left + 1] * _DOTS[1][1] for left in (0, 2, 4)]
+    return "".join(chr(0x2800 + each) for each in bits)
+
+
+_FILL_MARKS = ("▪", *_FILLS[1:])
+"""Marks of the series in the legend of bars, and of lines that differ by their colours."""
+_STROKE_MARKS = tuple(map(_stroke_mark, _STROKES))
+"""Marks of the series in the legend of lines, on a terminal without colours."""
 
 
 class ChartKind(StrEnum):
@@ -65,9 +80,9 @@ class ResultChart(PaintedWidget, can_focus=True):
         super().__init__(id=id)
         self._plot: Plot | str = "there is no result"
         self._kind = ChartKind.BARS
-        self._keys = ""
+        self._keys = self._zoom = ""
 
-    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool, keys: str = "") -> None:
+    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool, keys: str = "", zoom: str = "") -> None:
         """Draw a result.
 
         Args:
@@ -75,35 +90,48 @@ class ResultChart(PaintedWidget, can_focus=True):
             kind: bars or lines.
             complete: True if the result has no more rows.
             keys: the keys that lead to another kind of chart and back to the rows, with labels.
+            zoom: the key that gives the chart the whole screen.
         """
         self._plot = plot_of(table, complete=complete)
-        self._kind, self._keys = kind, keys
+        self._kind, self._keys, self._zoom = kind, keys, zoom
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
         """Return a line with the names of the series and the keys, and the chart below it."""
         if isinstance(self._plot, str):
             return [self._first_line(((f" Nothing to draw: {self._plot}.", "muted"),), width)]
-        plot, draw = self._plot, line_chart
-        if self._kind is ChartKind.BARS:
-            if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
-                plot = distribution(plot)
-            draw = histogram if _is_histogram(plot) else bars
+        if self._kind is ChartKind.LINE:
+            return self._paint_lines(self._plot, width, height - 1)
+        plot = self._plot
+        if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
+            plot = distribution(plot)
+        draw = histogram if _is_histogram(plot) else bars
         remark = ""
         if draw is bars and _differ(plot, _APART):
             remark = _OWN_SCALES
         elif draw is histogram and (together := _binned(plot, width)[1]) > 1:
             remark = f"a column is the mean of {together} values"
-        elif draw is line_chart and _differ(plot, _APART_LINES) and not _has_panels(plot, height - 1):
-            remark = _ONE_SCALE
-        return [self._first_line(_legend(plot, remark), width), *draw(plot, width, height - 1)]
+        legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, remark)
+        return [self._first_line(legend, width), *draw(plot, width, height - 1)]
+
+    def _paint_lines(self, plot: Plot, width: int, height: int) -> list[Line]:
+        has_colours = not (self.is_attached and self.app.no_color)
+        shown, remark = _drawn_series(plot, height), ""
+        if len(shown) < len(plot.series):
+            remark = f"{len(shown)} of {len(plot.series)} series"
+            if self._zoom and not (self.is_attached and self.screen.has_class("-zoomed")):
+                remark += f"; {self._zoom} shows more"
+        marks = _FILL_MARKS if has_colours or _has_points(plot) else _STROKE_MARKS
+        legend = _legend(plot, shown, marks, remark)
+        return [self._first_line(legend, width), *line_chart(plot, width, height, has_colours=has_colours)]
 
     def _first_line(self, left: Line, width: int) -> Line:
-        """Return `left`, with the keys at the right end if there is room for both."""
+        """Return `left` with the keys at the right end. If there is no room for both, the end of `left` is cut."""
         keys: Line = ((f"{self._keys} ", "muted"),)
-        if not self._keys or cells(left) + cells(keys) + BETWEEN > width:
+        room = width - cells(keys) - BETWEEN
+        if not self._keys or room < _LEAST_LEGEND:
             return fitted(left, width)
-        return spread(left, keys, width)
+        return spread(fitted(left, room), keys, width)
 
 
 def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
@@ -136,16 +164,19 @@ def _has_room(plot: Plot, height: int) -> bool:
 
 
 _OWN_SCALES = "each series has a scale of its own"
-_ONE_SCALE = "one scale for all"
+_LEAST_LEGEND = 12
+"""Fewest cells of the legend beside the keys: enough for the name of a series. With fewer cells, the keys are left out,
+which the last line of the screen has, too."""
 
 
-def _legend(plot: Plot, remark: str) -> Line:
+def _legend(plot: Plot, shown: Sequence[int], marks: Sequence[str], remark: str) -> Line:
+    """Return the names of the series with the indexes `shown` after their marks, the name of x, and the remarks."""
     spans: list[Span] = []
-    for number, (name, role) in enumerate(zip(plot.names, _ROLES, strict=False)):
-        spans += [(f" {_FILLS[number] if number else '▪'} ", role), (name, "text")]
+    for number in shown:
+        spans += [(f" {marks[number]} ", _ROLES[number]), (plot.names[number], "text")]
     if plot.x_name:
         spans.append((f" by {plot.x_name}", "muted"))
-    if remarks := ", ".join(filter(None, (plot.remark, remark))):
+    if remarks := ", ".join(filter(None, (remark, plot.remark))):
         spans.append((f"   {remarks}", "muted"))
     return tuple(spans)
 
@@ -153,7 +184,9 @@ def _legend(plot: Plot, remark: str) -> Line:
 def _differ(plot: Plot, factor: float) -> bool:
     """Return True if the largest values of two series differ by more than `factor`."""
     tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
-    return min(tops, default=0.0) > 0 and max(tops) > factor * min(tops)
+    # A series of zeros looks the same on every scale.
+    tops = [top for top in tops if top > 0]
+    return bool(tops) and max(tops) > factor * min(tops)
 
 
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
@@ -362,28 +395,62 @@ def _column(level: float, shows: bool) -> str:
     return " ▁▂▃▄▅▆▇█"[max(eighths, 0)]
 
 
-def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
+def line_chart(plot: Plot, width: int, height: int, *, has_colours: bool = True) -> list[Line]:
     """Return a chart of lines in braille, with the scale at the left and the values of x below.
 
-    If the largest values of two series differ by more than the factor `_APART_LINES`, each series has its own panel and
-    scale. The panels have the same margin, so that the same x is at the same place in all of them.
+    If the largest values of two series differ by more than the factor `_APART_LINES`, there are panels with their own
+    scales (`_panels`). They have the same margin, so that the same x is at the same place in all of them. If many rows
+    have the same x, points are drawn instead of lines.
+
+    Args:
+        plot: the data of the chart.
+        width: cells of a line.
+        height: number of lines.
+        has_colours: False if lines must differ by their patterns.
     """
-    if not _has_panels(plot, height):
-        return _panel(plot, width, height)
-    each = height // len(plot.series)
-    panels = [
-        replace(plot, series=(series,), names=(name,)) for series, name in zip(plot.series, plot.names, strict=True)
-    ]
-    margin = max(max(map(len, _scale_labels(panel)), default=0) for panel in panels)
+    has_strokes = not (has_colours or _has_points(plot))
+    panels = [(_only(plot, numbers), numbers) for numbers in _panels(plot, height, has_colours=has_colours)]
+    margin = max(max(map(len, _scale_labels(part)), default=0) for part, _ in panels)
     lines: list[Line] = []
-    for number, panel in enumerate(panels):
-        lines += _panel(panel, width, each, first=number, margin=margin)
+    for part, numbers in panels:
+        strokes = [_STROKES[number if has_strokes else 0] for number in numbers]
+        roles = [_ROLES[number] for number in numbers]
+        lines += _panel(part, width, height // len(panels), roles, strokes, margin)
     return lines
 
 
-def _has_panels(plot: Plot, height: int) -> bool:
-    """Return True if each series gets its own panel, because their values differ and the height suffices."""
-    return _differ(plot, _APART_LINES) and height // len(plot.series) >= _LEAST_PANEL
+def _panels(plot: Plot, height: int, *, has_colours: bool = True) -> list[list[int]]:
+    """Return the indexes of the series in each panel.
+
+    Series whose values differ get a panel each. If there is no room for all of these panels, series of similar size
+    share one. If there is still no room, the last panels are left out: on the scale of a much larger series, the others
+    would all look like zero. Points, which have no patterns, get a panel each without colours, too.
+    """
+    numbers = range(len(plot.series))
+    if not _differ(plot, _APART_LINES) and (has_colours or not _has_points(plot)):
+        return [list(numbers)]
+    most = max(height // _LEAST_PANEL, 1)
+    if len(numbers) <= most:
+        return [[number] for number in numbers]
+    panels: list[list[int]] = []
+    for number in numbers:
+        alike = (panel for panel in panels if not _differ(_only(plot, [*panel, number]), _APART_LINES))
+        if (panel := next(alike, None)) is None:
+            panels.append([number])
+        else:
+            panel.append(number)
+    return panels[:most]
+
+
+def _drawn_series(plot: Plot, height: int) -> list[int]:
+    """Return the indexes of the series that `line_chart` draws in `height` lines."""
+    return sorted(number for panel in _panels(plot, height) for number in panel)
+
+
+def _only(plot: Plot, numbers: Sequence[int]) -> Plot:
+    """Return `plot` with the series that have the indexes `numbers`."""
+    series = tuple(plot.series[number] for number in numbers)
+    return replace(plot, series=series, names=tuple(plot.names[number] for number in numbers))
 
 
 def _scale_of(plot: Plot) -> tuple[float, float] | None:
@@ -403,14 +470,17 @@ def _scale_labels(plot: Plot) -> tuple[str, ...]:
     return labels if len(set(labels)) == len(labels) else tuple(f"{value:.16g}" for value in values)
 
 
-def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0) -> list[Line]:
+def _panel(
+    plot: Plot, width: int, height: int, series_roles: Sequence[str], strokes: Sequence[Sequence[int]], margin: int
+) -> list[Line]:
     """Return a chart of lines with one scale.
 
     Args:
         plot: the data of the chart.
         width: cells of a line.
         height: number of lines.
-        first: index of the first series of `plot` among all series of the result, which decides on its colour.
+        series_roles: the role of each series, for its colour.
+        strokes: the pattern of the line of each series.
         margin: fewest cells for the labels of the scale, at the left.
     """
     if height < 3:
@@ -427,8 +497,11 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0)
     columns = max(width - scale - 2, 1)
     bits = [[0] * columns for _ in range(rows)]
     roles = [[-1] * columns for _ in range(rows)]
+    are_points = _has_points(plot)
     for number, series in enumerate(plot.series):
-        for x, y in _dots(series, low, high, columns * 2, rows * 4, plot.xs):
+        stroke = strokes[number]
+        dots = _dots(series, low, high, columns * 2, rows * 4, plot.xs, are_points=are_points)
+        for x, y in compress(dots, cycle(stroke)):
             row, place = rows - 1 - y // 4, x // 2
             bits[row][place] |= _DOTS[x % 2][y % 4]
             roles[row][place] = number
@@ -441,7 +514,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0, margin: int = 0)
         axis = "╎" if low > 0 and row == rows - 1 else "│"
         spans: list[Span] = [(label.rjust(scale), "muted"), (axis, "faint")]
         for value, number in zip(bits[row], roles[row], strict=True):
-            spans.append((chr(0x2800 + value) if value else " ", _ROLES[first + number] if number >= 0 else "text"))
+            spans.append((chr(0x2800 + value) if value else " ", series_roles[number] if number >= 0 else "text"))
         lines.append(tuple(spans))
     ends_of_x = replace(plot, labels=tuple(shortened_labels((plot.labels[0], plot.labels[-1]), columns // 2 - 1)))
     lines.append(((" " * (scale + 1) + axis_labels(ends_of_x, columns), "muted"),))
@@ -453,17 +526,30 @@ _GAP = 3.0
 gap, three do."""
 
 
+_REPEATED = 0.9
+"""Share of different x among all rows below which points are drawn instead of lines. A line between many values with
+the same x would look like a curve. A few rows with the same time do no harm."""
+
+
+def _has_points(plot: Plot) -> bool:
+    """Return True if `line_chart` draws points, because many rows have the same x."""
+    return plot.xs is not None and len(set(plot.xs)) < _REPEATED * len(plot.xs)
+
+
 def _dots(
     series: Sequence[float | None],
     low: float,
     high: float,
     across: int,
     down: int,
-    xs: Sequence[float] | None = None,
+    xs: Sequence[float] | None,
+    *,
+    are_points: bool,
 ) -> list[tuple[int, int]]:
     """Return the dots (x, y) of a line, counted from its lower left corner.
 
-    Neighbouring values are connected by straight lines of dots. There are no dots between values beside a gap.
+    Neighbouring values are connected by straight lines of dots, unless `are_points`. There are no dots between values
+    beside a gap.
 
     Args:
         series: a value for each row; None or a value that is not finite is a gap.
@@ -472,6 +558,7 @@ def _dots(
         across: number of dots from the first x to the last.
         down: number of dots from the lowest value to the highest.
         xs: value of x in each row; None for equal distances.
+        are_points: True to return only the dots of the values.
     """
     places = range(len(series)) if xs is None else sorted(range(len(series)), key=xs.__getitem__)
     at = list(map(float, places)) if xs is None else [xs[place] for place in places]
@@ -482,7 +569,7 @@ def _dots(
     then = -math.inf
     for place, here in zip(places, at, strict=True):
         value = series[place]
-        if here - then > _GAP * usual > 0:
+        if are_points or here - then > _GAP * usual > 0:
             before = None
         then = here
         if not _drawn(value):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
+from itertools import accumulate
 from typing import ClassVar
 
 import pyarrow as pa
@@ -321,8 +322,14 @@ class ResultGrid(ScrollView, RoleStyles, can_focus=True):
         gutter = self._gutter
         if y < HEADING:
             texts: list[str | None] = [each.type for each in self._columns] if y else [*self._names]
-            segments = self._cells(texts, -1, left, width - gutter, "muted" if y else "strong", base)
-            number = Segment(" " * gutter, base)
+            before, behind = self._out_of_view(left, width - gutter) if y else (0, 0)
+            mark = f" +{behind:,} ›" if behind else ""
+            segments = self._cells(texts, -1, left, width - gutter - len(mark), "muted" if y else "strong", base)
+            if mark:
+                segments = list(Strip(segments).adjust_cell_length(width - gutter - len(mark), base))
+                segments.append(Segment(mark, self._style("muted", base)))
+            text = f"‹{before:,}" if before else ""
+            number = Segment(column(text, gutter - 1) + " ", self._style("muted", base))
         else:
             row = self.scroll_offset.y + y - HEADING
             if row >= self._rows:
@@ -356,6 +363,17 @@ class ResultGrid(ScrollView, RoleStyles, can_focus=True):
 
     def _style(self, role: str, base: Style) -> Style:
         return self.role_style(role) + Style(bgcolor=base.bgcolor)
+
+    def _out_of_view(self, left: int, width: int) -> tuple[int, int]:
+        """Return the number of columns that are out of view at the left, and at the right.
+
+        Args:
+            left: number of cells to the left that are scrolled out of view.
+            width: number of visible cells.
+        """
+        starts = list(accumulate(self._widths, lambda start, room: start + room + _GAP, initial=0))[:-1]
+        before = sum(start + room <= left for start, room in zip(starts, self._widths, strict=True))
+        return before, sum(start >= left + width for start in starts)
 
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
         """Return the visible part of a line.

@@ -419,12 +419,21 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._history.mark_failed(event.sql)
 
     def on_catalog_insert(self, event: Catalog.Insert) -> None:
-        """Insert the name of a table or column into the editor."""
+        """Insert the name of a table or column into the editor.
+
+        A proposed statement that is untouched becomes a statement with that name, as it would for a typed character.
+        """
         if self.tab is not None:
-            entry, words = event.entry, self._tabs.vocabulary
-            name = name_in_sql(words, entry) if isinstance(entry, CatalogTable) else words.identifier(entry.name)
-            self.tab.editor.focus()
-            self.tab.editor.insert(name)
+            editor, words = self.tab.editor, self._tabs.vocabulary
+            table = name_in_sql(words, event.table)
+            column = None if event.column is None else words.identifier(event.column.name)
+            editor.focus()
+            if not editor.has_proposal:
+                editor.insert_name(table if column is None else column, is_column=column is not None)
+                return
+            before, behind = (f"FROM {table}", "") if column is None else (f"SELECT {column}", f" FROM {table}")
+            editor.replace(before + behind, (0, 0), editor.document.end)
+            editor.move_cursor(editor.location_of(len(before)))
 
     def on_catalog_show_rows(self, event: Catalog.ShowRows) -> None:
         """Put a statement that shows the rows of the table into the editor, and run it."""

@@ -82,6 +82,18 @@ def by_line(text: str) -> list[list[Token]]:
     return lines
 
 
+def follows_column(text: str) -> bool:
+    """Return True if `text` ends with a value in the list after SELECT or BY, so that a comma must precede a column."""
+    found = [token for token in tokens(text) if token.role != "sql-comment"]
+    if not found:
+        return False
+    last = text[found[-1].start : found[-1].end]
+    words = [text[token.start : token.end].lower() for token in found if token.role == "sql-keyword"]
+    clause = next((word for word in reversed(words) if word in _CLAUSE_STARTS), "")
+    is_value = found[-1].role in ("", "sql-number", "sql-string") or last in (")", "]")
+    return clause in ("select", "by") and is_value
+
+
 def aliases(statement: str) -> Iterator[tuple[str, str]]:
     """Yield pairs (alias, table) for the tables of a statement.
 
@@ -174,6 +186,10 @@ def unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
+_CLAUSE_STARTS = frozenset(
+    ["select", "by", "from", "where", "join", "on", "having", "qualify", "limit", "offset", "values", "set", "using"]
+)
+"""Keywords that begin a clause of a statement."""
 _NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
 """Keywords that may stand where a table is expected. They are no tables."""
 _CLAUSES = frozenset(

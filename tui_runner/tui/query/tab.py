@@ -588,7 +588,10 @@ class QueryTab(Vertical):
             if following != "table":
                 keys.append(f"{key_of(self.screen, 'query.back')} table")
             chart = self.query_one(ResultChart)
-            chart.show(self._first, self.chart_kind, complete=self._pages.complete, keys="  ".join(keys))
+            chart.show(
+                self._first, self.chart_kind, complete=self._pages.complete,
+                keys="  ".join(keys), zoom=key_of(self.screen, "result.zoom"),
+            )  # fmt: skip
 
 
 def _answer(console: AnyConsole, sql: str, values: Mapping[str, object]) -> tuple[Pages, pa.Table, UserError | None]:

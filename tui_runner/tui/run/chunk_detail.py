@@ -13,7 +13,7 @@ from textual.timer import Timer
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.ledger.reports import FAILED_ITEMS, EndedItem, failed, slowest
-from tui_runner.text.numbers import NONE, count, latency, short_plural, size
+from tui_runner.text.numbers import NONE, ZONE, clock, count, latency, short_plural, size
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -47,6 +47,9 @@ _READ_EVERY = 2.0
 _READ_BESIDE = 5.0
 """Seconds between two reads of the ledger for the pane beside the table. They are more, because the pane may be visible
 for hours."""
+_READ_AGAIN = 1.0
+"""Seconds between two reads of a chunk of which no ended item is recorded yet. The first results of a chunk are
+committed soon, and the user should not wait for them as long as for later ones."""
 _STILL = 0.15
 """Seconds for which the cursor must stay on a chunk before the pane reads its items from the ledger. So a cursor key
 that is kept pressed causes no reads."""
@@ -80,6 +83,8 @@ class ChunkItems:
         self._failed: list[EndedItem] = []
         self._slowest: list[EndedItem] = []
         self._read_at = float("-inf")
+        self._as_of = ""
+        """Time of the newest read while the run goes on, as text; the items that have ended since are not known."""
 
     @property
     def chunk(self) -> ChunkView | None:
@@ -90,10 +95,14 @@ class ChunkItems:
     def due(self, snapshot: Snapshot) -> bool:
         """Return True if the ledger must be read now. Call this method only if the read will be made.
 
-        A read is due if the last one is `every` seconds old, and once more after the run has ended.
+        A read is due if the last one is `every` seconds old, or `_READ_AGAIN` seconds if it found none of the items
+        that have ended. It is due once more after the run has ended.
         """
-        now = time.monotonic()
-        if now - self._read_at < self._every and not (snapshot.state.ended and self._read_at < float("inf")):
+        now, chunk = time.monotonic(), self.chunk
+        is_missing = not self._slowest and chunk is not None and executed(chunk) > chunk.skipped
+        if now - self._read_at < (_READ_AGAIN if is_missing else self._every) and not (
+            snapshot.state.ended and self._read_at < float("inf")
+        ):
             return False
         # An ended run does not change, so this read is the last one.
         self._read_at = float("inf") if snapshot.state.ended else now
@@ -101,9 +110,12 @@ class ChunkItems:
 
     async def read(self, run_id: int) -> None:
         """Read the failed and the slowest items from the ledger."""
-        database = self._steering.database
+        database, snapshot = self._steering.database, self._steering.snapshot
+        goes_on = snapshot is not None and not snapshot.state.ended
+        as_of = f" at {clock(snapshot.began_at + snapshot.at)} {ZONE}" if snapshot is not None and goes_on else ""
         self._failed = await read(database, failed, run_id, self.number) or []
         self._slowest = await read(database, slowest, run_id, self.number) or []
+        self._as_of = as_of
 
     def head(self, width: int) -> list[Line]:
         """Return four lines about the chunk as a whole, or two if its items run in other chunks.
@@ -161,6 +173,10 @@ class ChunkItems:
 
     def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
         """Return the lines about items in flight, failed items and the slowest items, for `width` cells."""
+        return [line for section in self.sections(snapshot, width) for line in section]
+
+    def sections(self, snapshot: Snapshot, width: int) -> list[list[Line]]:
+        """Return the lines of `lines` in sections: a title, then items. All but the first begin with a blank line."""
         line_width = width if self._narrow else None
         chunk = self.chunk
         flying = [item for item in snapshot.oldest if item.chunk == self.number]
@@ -172,6 +188,7 @@ class ChunkItems:
             shown = "duration so far, value" if self._narrow else "position, duration so far, value"
             remark = f"{remark}: {shown}" if remark else shown
         lines: list[Line] = []
+        sections = [lines]
         if chunk is None or in_flight or held or not chunk.state.ended:
             lines.append(_title(f"in flight: {in_flight}{f' (+{held} held)' if held else ''}", remark))
         for item in flying:
@@ -186,19 +203,34 @@ class ChunkItems:
         columns = "duration, value" if self._narrow else "position, duration of the last attempt, value"
         if self._failed:
             more = "" if self._narrow else ", last error"
-            lines += [(), _title(f"not done: {_shown(self._failed)}{self._of(chunk)}", columns + more)]
+            lines = [(), _title(self._failed_title(chunk), columns + more)]
             # On a narrow line, cut a long value, so that the error after it is visible.
             beside = None if self._narrow or width >= _WIDE else width // 3
             lines += [(*self._position(item.item), *_ended(item, beside, line_width)) for item in self._failed]
+            sections.append(lines)
         if self._slowest:
-            lines += [(), _title("slowest", columns)]
+            lines = [(), _title(f"slowest{self._as_of}", columns)]
             lines += [(*self._position(item.item), *_ended(item, None, line_width)) for item in self._slowest]
-        return lines[1:] if lines and not lines[0] else lines
+            sections.append(lines)
+        sections = [section for section in sections if section]
+        if sections and not sections[0][0]:
+            del sections[0][0]
+        return sections
 
-    def _of(self, chunk: ChunkView | None) -> str:
-        """Return words for the case that the ledger has fewer items than the head of the chunk counts; else empty."""
+    def _failed_title(self, chunk: ChunkView | None) -> str:
+        """Return the title of the failed and cancelled items: how many there are, and how many of them are listed.
+
+        The items that are counted first appear in the list when their results are committed.
+        """
         counted = 0 if chunk is None else chunk.failed + chunk.cancelled
-        return f" recorded, of {count(counted)}" if len(self._failed) < min(counted, FAILED_ITEMS) else ""
+        listed = len(self._failed)
+        kinds = {item.state == "cancelled" for item in self._failed}
+        kind = "failed or cancelled" if len(kinds) > 1 else "cancelled" if True in kinds else "failed"
+        if listed >= counted:
+            return f"{kind}: {'the first ' if listed == FAILED_ITEMS and listed > counted else ''}{count(listed)}"
+        if listed == FAILED_ITEMS:
+            return f"{kind}: {count(counted)}, the first {count(listed)}"
+        return f"{kind}: {count(counted)}, {count(listed)} written so far"
 
     def _position(self, item: int) -> Line:
         return () if self._narrow else ((f" {column(str(item), _ITEM, right=True)}", "muted"),)
@@ -304,7 +336,12 @@ class ChunkPane(PaintedWidget):
         items, snapshot = self._items, self._steering.snapshot
         if items is None or snapshot is None:
             return []
-        lines = [*items.head(width - 1), (), *items.lines(snapshot, width - 1)]
+        lines = [*items.head(width - 1), ()]
+        for section in items.sections(snapshot, width - 1):
+            title = 1 if section[0] else 2  # with the blank line before it
+            if len(section) > title and len(lines) + title >= height:
+                break  # there would be room for the title alone, as if the section had no items
+            lines += section
         return [(("│", "faint"), *fitted(line, width - 1)) for line in lines[:height]]
 
 
@@ -350,8 +387,3 @@ def _labels(chunk: ChunkView | None) -> dict[str, str]:
 
 def _as_it_is(line: Line, width: int) -> Line:
     return line
-
-
-def _shown(items: list[EndedItem]) -> str:
-    """Return the number of failed items as text, which says if only the first of them are shown."""
-    return f"the first {len(items)}" if len(items) == FAILED_ITEMS else str(len(items))

@@ -115,6 +115,10 @@ _LEAST_TABLE = 2
 """Fewest lines of the table: the heading and one chunk, so that the cursor is always visible."""
 
 
+def _summary_title(snapshot: Snapshot) -> str:
+    return f"run {snapshot.run_id}{'' if snapshot.state.ended else ' so far'}"
+
+
 def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry: bool, failed: bool) -> dict[str, str]:
     """Return labels of actions for the footer. Keys that have no effect now get an empty label, which hides them.
 
@@ -158,6 +162,8 @@ class Dashboard(ChunkCommands):
         super().__init__(steering, keys)
         self._curves: RunCurves | None = None
         self._curves_at = float("-inf")
+        self._reader: Reader | None = None
+        """The dialog with the whole summary while it is open."""
 
     def compose(self) -> ComposeResult:
         """Yield the parts of the dashboard, from top to bottom."""
@@ -198,6 +204,7 @@ class Dashboard(ChunkCommands):
         events.show_asked(self.steering.asked.texts)
         events.show(snapshot)
         self._relabel()
+        self._renew_summary()
 
     def _look_at_curves(self, snapshot: Snapshot) -> None:
         """Read the curves of the whole run from the ledger if the last read is `_CURVES_EVERY` seconds old.
@@ -266,6 +273,7 @@ class Dashboard(ChunkCommands):
             ]
             self.query_one(Summary).show_failures(failures, curves)
             self.query_one(EventLine).show_failures(failures)
+            self._renew_summary()
             self._sum_up(snapshot)
 
     def on_resize(self) -> None:
@@ -414,10 +422,21 @@ class Dashboard(ChunkCommands):
 
     def action_summary(self) -> None:
         """Show all lines of the summary in a dialog that scrolls."""
-        snapshot, summary = self.steering.snapshot, self.query_one(Summary)
-        if snapshot is not None:
-            title = f"run {snapshot.run_id}{'' if snapshot.state.ended else ' so far'}"
-            self.app.push_screen(Reader(title, lambda width: summary.text(snapshot, width)))
+        if self.steering.snapshot is not None:
+            self._reader = Reader(_summary_title(self.steering.snapshot), self._summary_text)
+            self.app.push_screen(self._reader, self._summary_closed)
+
+    def _summary_text(self, width: int) -> str:
+        snapshot = self.steering.snapshot
+        return "" if snapshot is None else self.query_one(Summary).text(snapshot, width)
+
+    def _summary_closed(self, _: None) -> None:
+        self._reader = None
+
+    def _renew_summary(self) -> None:
+        """Show the newest numbers in the dialog with the whole summary, if it is open."""
+        if self._reader is not None and self.steering.snapshot is not None:
+            self._reader.renew(_summary_title(self.steering.snapshot))
 
     def action_copy_summary(self) -> None:
         """Copy the summary of the run so far."""
@@ -605,7 +624,7 @@ class Dashboard(ChunkCommands):
             failed = bool(snapshot.items_failed or snapshot.items_cancelled)
             labels = _labels(snapshot.state, marked, states, can_retry=self.steering.can_retry, failed=failed)
             if snapshot.in_outage and snapshot.state is RunState.PAUSED:
-                labels["pause_run"] = "try one item" if self.steering.space_tries else "go on all the same"
+                labels["pause_run"] = "try one item" if self.steering.space_tries else "continue anyway"
             if not snapshot.hosts:
                 labels["hosts"] = ""
             if self.from_list and snapshot.state.ended:

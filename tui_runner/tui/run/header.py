@@ -146,10 +146,9 @@ class Header(SnapshotWidget):
                 right = longer
                 break
         else:
-            if eta and width - cells((*right, *until)) >= min(cells(names[-1]), _WORTH_KEEPING):
-                right = (*right, *until)
-            elif eta and width >= _NAMED:  # narrower terminals show the estimate among the figures
-                right = (*right, _LEFT_OUT, (" ", "text"))
+            if eta and width >= _NAMED:  # narrower terminals show the estimate among the figures
+                fits = width - cells((*right, *until)) >= min(cells(names[-1]), _WORTH_KEEPING)
+                right = (*right, *until) if fits else (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A pause with a reason was not made by the user, so show the reason.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])

@@ -24,7 +24,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import RunState
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import NONE, ZONE, clock, dated, plural
+from tui_runner.text.numbers import NONE, ZONE, clock, dated, plural, short_plural
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -45,7 +45,7 @@ from the file."""
 _WIDE = 70
 """Fewest cells of a line that shows its chunk and item. Then 30 cells are left for its text."""
 _WITH_HINT = 100
-"""Fewest cells of the head with the key that removes the filter by level. Below, the messages need the room."""
+"""Fewest cells of the head with all hints about keys beside a filter or a search. Below, the texts need the room."""
 _CHUNK = 5
 """Cells for the number of a chunk, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
@@ -137,6 +137,7 @@ class Log(RunScreen):
     def action_last_row(self) -> None:
         """Go to the newest line, and stay at the newest line from now on."""
         self._window, self._follows, self._begins = None, True, False
+        self._say("")
         self._list()
 
     def _relabel(self) -> None:
@@ -175,12 +176,17 @@ class Log(RunScreen):
             self._list()
 
     def action_search(self) -> None:
-        """Ask for a text, and go to the nearest line with this text, from the cursor upwards."""
+        """Ask for a text, and go to the nearest line with this text, from the cursor on.
+
+        The search goes downwards, except from the newest line, below which there is none.
+        """
 
         def answered(text: str | None) -> None:
             if text is not None:
                 self._wanted = text
-                self._go_to_match(-1, from_here=True)
+                rows = self.query_one(Rows)
+                is_newest = self._window is None and rows.place == len(rows.rows) - 1
+                self._go_to_match(-1 if is_newest else 1, from_here=True)
                 self.query_one(Rows).redraw()
 
         self.app.push_screen(Ask("Find in the log", self._wanted), answered)
@@ -250,10 +256,10 @@ class Log(RunScreen):
         wanted = self._wanted.lower()
         return wanted in line.text.lower() or wanted in line.value.lower()
 
-    def _match_count(self) -> str:
+    def _match_count(self, total: int) -> str:
         """Return a text about the search: what was searched, the match under the cursor, and the number of matches.
 
-        Without a search, the text is empty.
+        It says which lines are counted unless these are all `total` lines of the run. Without a search, it is empty.
         """
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
@@ -261,8 +267,15 @@ class Log(RunScreen):
         places = [place for place, row in enumerate(rows.rows) if self._matches(row.line)]
         here = bisect_right(places, rows.place)
         found = f"{here:,}" if here and places[here - 1] == rows.place else NONE
-        scope = " in this part" if self._window is not None else ""
-        return f"“{own(self._wanted, 20)}” {found} of {len(places):,}{scope}"
+        scope = ""
+        if self._window is not None:
+            scope = f" in the {short_plural(len(rows.rows), 'listed line')}"
+        elif len(self._recent) < total:
+            scope = f" in the last {len(self._recent):,} lines"
+        return f"{self._searched()} {found} of {len(places):,}{scope}"
+
+    def _searched(self) -> str:
+        return f"“{own(self._wanted, 20)}”" if self._wanted else ""
 
     def _list(self) -> None:
         """List the newest lines, those in memory."""
@@ -399,6 +412,7 @@ class Log(RunScreen):
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
             return
+        self._say("")
         if self._match_in(rows, rows.place if from_here else rows.place + direction, direction):
             return
         self._read("for the text", self._match_in_file(direction))
@@ -468,7 +482,9 @@ class Log(RunScreen):
         if snapshot is None:
             return []
         wide = width >= _WIDE
-        away = "  scrolled back; G follows" if wide else "G follows"
+        total = snapshot.log_lines
+        matches = f"  {'only ' if self._only else ''}{found}" if (found := self._match_count(total)) else ""
+        away = "  scrolled back; G follows" if width >= (_WITH_HINT if matches else _WIDE) else "G follows"
         if self._begins and self._cut and not self._follows and not self.query_one(Rows).scroll_offset.y:
             away = "older lines are gone"
         if snapshot.state.ended and self._follows:
@@ -477,21 +493,27 @@ class Log(RunScreen):
         state = f"… reading {self._busy}" if self._busy else message
         hint = " (Esc clears)" if width >= _WITH_HINT else ""
         level = "" if self._level == _EVERY_LEVEL else f"  {self._level} and above{hint}"
-        if matches := self._match_count():
-            level += f"  {'only ' if self._only else ''}{matches}"
-        total = snapshot.log_lines
         if self._window is not None:
             lines = f"{total:,} lines, read back" if wide else "read back"
         elif len(self._recent) < total:
             lines = f"last {len(self._recent):,} of {total:,} lines"
         else:
             lines = plural(total, "line")
-        title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))
+        lines += level
+        if matches:
+            # The text about the search names the lines that it counts if they are not all lines.
+            all_listed = self._window is None and len(self._recent) >= total
+            lines = f"{lines}{matches}" if all_listed else f"{level}{matches}".lstrip()
+        title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (lines, "muted"))
         if wide:
             name = f" log of {own(snapshot.job, 40)}  "
-            # A message is shown without the number of lines, so that it fits.
-            shown = "" if self._message else f"{lines}{level}  "
-            title = ((name, "strong"), (shown, "muted"), (state, "accent"))
+            shown = lines
+            if self._message:
+                # A message is shown without the number of lines, so that it fits, but with what was searched.
+                room = width - len(name) - cells(((state, "accent"),)) - 4
+                texts = (matches.lstrip(), self._searched(), "")
+                shown = next(text for text in texts if not text or cells(((text, "muted"),)) <= room)
+            title = ((name, "strong"), (f"{shown}  " if shown else "", "muted"), (state, "accent"))
         file: Line = ((own(snapshot.log_file, 200) + " ", "muted"),) if total and wide else ()
         return [title_and_file(title, file, width)]
 

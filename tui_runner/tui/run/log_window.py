@@ -143,7 +143,7 @@ class LogHistory:
     async def find(
         self, direction: int, window: LogWindow | None, oldest: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
-        """Find the nearest line of the file that contains a text, outside of the lines that the screen has already.
+        """Find the nearest line of the file with a text in it or in its item, outside of the lines that are listed.
 
         Upper and lower case are equal. After the last line in this direction, the search continues from the other end.
 
@@ -166,7 +166,7 @@ class LogHistory:
         reader, lower = self._reader, text.lower()
 
         def match(line: LogLine) -> bool:
-            return lower in line.text.lower() and wanted(line)
+            return (lower in line.text.lower() or lower in line.value.lower()) and wanted(line)
 
         found: tuple[StoredLine, ...] = ()
         if window is not None and direction > 0:

@@ -85,15 +85,19 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
         limit: most characters; in a longer message, paths lose their beginnings, and if that is not enough, it ends
             with `…`.
     """
+    whole: list[Span] = [(own(text), "muted" if folded else role) for text, folded in folded_parts(message)]
+    whole = _with_short_paths(whole, sum(len(text) for text, _ in whole) - limit)
+    if sum(len(text) for text, _ in whole) <= limit:
+        return whole
+    # The end of the room may be the end of a part, so that no part alone shows that something was left out.
     spans: list[Span] = []
-    room = limit
-    parts = [(own(text), folded) for text, folded in folded_parts(message)]
-    for text, folded in _with_short_paths(parts, sum(len(text) for text, _ in parts) - limit):
-        safe = own(text, room)
-        spans.append((safe, "muted" if folded else role))
-        room -= len(safe)
-        if room <= 0 or safe.endswith(ELLIPSIS):
+    room = max(limit - len(ELLIPSIS), 0)
+    for text, of in whole:
+        if len(text) > room:
+            spans.append((text[:room] + ELLIPSIS, of))
             break
+        spans.append((text, of))
+        room -= len(text)
     return spans
 
 
