@@ -34,6 +34,8 @@ that process may only read it."""
 _REST = 20
 """A look is followed by a rest of at least this many times its duration. A database in use is read by the process that
 has it open, which takes long if the ledger is large, and must not slow down the run of that process."""
+_LONGEST_REST = 10.0
+"""Most seconds of such a rest, so that changes of other files are noticed while a process does not answer."""
 _STOP_SECONDS = 0.1
 """Seconds between two looks of a thread that waits for a database whether its search has been cancelled."""
 
@@ -171,7 +173,7 @@ class FolderSearch:
         if self.looking or databases != self.databases:
             self.databases, self.looking = databases, False
             self._changed()
-        self._plan(max(_LOOK_SECONDS, _REST * seconds))
+        self._plan(max(_LOOK_SECONDS, min(_REST * seconds, _LONGEST_REST)))
 
     def _plan(self, delay: float) -> None:
         if any(each.in_use for each in self.databases):
