@@ -220,10 +220,8 @@ async def test_statistics_have_their_decimal_points_below_each_other(database: D
         assert len({value.index(".") for value in values.values() if "." in value}) == 1
 
 
-@pytest.mark.parametrize(("height", "most"), [(24, 10), (40, 13)])
-async def test_statistics_leave_the_rows_visible_and_scroll(
-    database: Database, tmp_path: Path, height: int, most: int
-) -> None:
+@pytest.mark.parametrize("height", [24, 40])
+async def test_statistics_leave_rows_visible(database: Database, tmp_path: Path, height: int) -> None:
     async with desk(database, tmp_path, (80, height)) as at:
         await at.run("SELECT 'row ' || range AS name, range AS n FROM range(100)")
         at.tab.grid.focus()
@@ -233,8 +231,8 @@ async def test_statistics_leave_the_rows_visible_and_scroll(
         reader = at.pilot.app.screen
         assert isinstance(reader, Reader)
         box = reader.query_one("#box")
-        assert box.size.height + 2 <= most and box.region.y == 0  # with its border
+        assert box.size.height + 2 <= 15 and box.region.y == 0  # with its border
         last = reader._text.split("\n")[-1]
-        assert (last in at.shown()) is (height == 40) and "row 3" in at.shown()
+        assert last in at.shown() and "row 3" in at.shown()
         await at.press("end")
         assert last in at.shown()
