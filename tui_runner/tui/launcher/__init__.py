@@ -4,8 +4,9 @@ The launcher is a separate application that ends before a run begins, so that th
 depend on how the run was started. It ends only after the job, input and database of the run have been opened. If one of
 them cannot be opened, the launcher shows the error, and the user can correct the mistake in the form.
 
-`discovery` finds jobs and databases. `rows` draws the list of them, and `details` the text beside the list. `fields`
-defines the fields of a job, `job_form` the form with these fields, and `pane` the right side with the text or the form.
+`discovery` finds jobs and databases, and `folder_search` follows their changes. `rows` draws the list of them, and
+`details` the text beside the list. `fields` defines the fields of a job, `job_form` the form with these fields, and
+`pane` the right side with the text or the form.
 """
 
 from __future__ import annotations
@@ -50,7 +51,6 @@ from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Ask
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher.command_lines import command_of
-from tui_runner.tui.launcher.database_search import DatabaseSearch
 from tui_runner.tui.launcher.details import TextLine, empty_folder
 from tui_runner.tui.launcher.discovery import (
     HERE,
@@ -59,10 +59,10 @@ from tui_runner.tui.launcher.discovery import (
     FoundDatabase,
     FoundJob,
     FoundRun,
-    find_jobs,
     shared_table,
 )
 from tui_runner.tui.launcher.fields import Draft
+from tui_runner.tui.launcher.folder_search import FolderSearch
 from tui_runner.tui.launcher.footer import labels_of, no_effect
 from tui_runner.tui.launcher.opening import RunOpener
 from tui_runner.tui.launcher.pane import Pane, Text
@@ -180,7 +180,6 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._opening = False  # True while a run is being opened, to ignore a second start
         self._starters = starters or Starters()
         self._wanted = self.spot.wanted
-        self._jobs: list[FoundJob] = []
         self._goal = self.spot.row
         """`row_name` of the row to which the cursor moves as soon as it is listed; empty for none."""
         self._is_placed = False
@@ -201,9 +200,6 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._reading = threading.Lock()
         """Held while a database is opened, because a process must not open the same database twice."""
         self._opener = RunOpener(self, begin, self._reading, self._say_starting)
-        self._search = DatabaseSearch(
-            self, self._reading, self._databases_changed, lambda: self._opening, self.spot.databases
-        )
         themes = find_themes()
         self._folder = folder
         self._shell = shell or folder
@@ -226,6 +222,15 @@ class Launcher(ListNavigation, Application[Chosen]):
             drafts=self.spot.drafts,
             id="right",
         )
+        self._search = FolderSearch(
+            self,
+            self._reading,
+            self._folder_changed,
+            is_away=lambda: self._is_away,
+            is_editing=lambda: self._pane.is_form,
+            recent=lambda: self._preferences.state.recent,
+            databases=self.spot.databases,
+        )
 
     def get_default_screen(self) -> Screen[None]:
         """Return the screen of the list."""
@@ -240,7 +245,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                     self._row_line,
                     title=is_passed_over,
                     foot=below,
-                    nothing=lambda: "looking for jobs …",
+                    nothing=self._nothing_listed,
                     id="found",
                 )
             yield self._pane
@@ -257,15 +262,13 @@ class Launcher(ListNavigation, Application[Chosen]):
     # --- the list of jobs and runs -------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Search the folder for jobs at once, and for databases in a thread. Known databases stay listed meanwhile."""
+        """Search the folder anew. Known databases stay listed until all have been read."""
         if self._pane.is_form:  # the command palette can start a search from the form
             self._leave_form()
-        self._jobs = find_jobs(self._folder, self._preferences.state.recent)
-        self._names = Counter(job.name for job in self._jobs)
-        self._files = sum(1 for _ in self._folder.glob("*.py"))
         self._is_placed = False
         self._pane.look_in(self._folder)
         self._search.begin(self._folder)
+        self._count_jobs()
         if self._search.databases:
             # The width of the list is known after the first layout.
             self.call_after_refresh(self._list)
@@ -274,12 +277,16 @@ class Launcher(ListNavigation, Application[Chosen]):
             self.set_timer(_PATIENCE, self._list_without_runs)
         self._about()
 
+    def _count_jobs(self) -> None:
+        self._names = Counter(job.name for job in self._search.jobs)
+        self._files = sum(1 for _ in self._folder.glob("*.py"))
+
     def _list_without_runs(self) -> None:
         if self._search.looking:
             self._list()
 
     def _title_lines(self, width: int) -> list[Line]:
-        jobs = sum(1 for job in self._jobs if job.group in (HERE, SAMPLES_HERE, PACKAGES) and not job.error)
+        jobs = sum(1 for job in self._search.jobs if job.group in (HERE, SAMPLES_HERE, PACKAGES) and not job.error)
         databases = plural(len(self._search.databases), "database")
         found = f"{plural(jobs, 'job')} · {'looking for databases …' if self._search.looking else databases}"
         wanted = f"only “{own(self._wanted, 20)}”  " if self._wanted else ""
@@ -295,6 +302,14 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _row_line(self, row: Row, width: int) -> Line:
         return drawn(row, width, same_name=self._names)
+
+    def _nothing_listed(self) -> str:
+        """Return the text in place of an empty list. Without a filter, the samples are listed at least."""
+        if not self._wanted:
+            return "looking for jobs …"
+        before, behind = "nothing here contains “", f"”; {key_of(self.screen, 'launcher.to_list')} shows all"
+        room = self.query_one("#found", Rows).size.width - cell_len(before + behind)
+        return f"{before}{own(self._wanted, max(room, 4))}{behind}"
 
     def on_resize(self, event: Resize) -> None:
         """Show either the list or the right side on narrow terminals."""
@@ -330,7 +345,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Write the text about the current row for the new width, which is known only after the layout."""
         self._about()
 
-    def _databases_changed(self) -> None:
+    def _folder_changed(self) -> None:
+        if not self.screen_stack:  # the launcher ends
+            return
+        self._count_jobs()
         self._list(keep_view=True)
         if not self._is_ready and not self._search.looking:
             self._is_ready = True
@@ -356,7 +374,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """
         found: Rows[Row] = self.query_one("#found", Rows)
         rows = listed(
-            self._jobs,
+            self._search.jobs,
             self._search.databases,
             wanted=self._wanted,
             empty=self._empty_list(found.size.width - 2),
@@ -371,9 +389,12 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._goal, self._is_placed = "", True
         elif self._is_placed and here and here in names:
             place = names.index(here)
+            # At its top, a list stays there: its first heading is visible, and rows may be added below that.
+            keep_view = keep_view and found.scroll_offset.y > 0
             found.show(rows, place=place, above=place - found.place if keep_view else 0)
         else:
-            found.show(rows, place=self._first_place(rows, names, self._goal or here))
+            near = found.place if self._is_placed and keep_view else None
+            found.show(rows, place=self._first_place(rows, names, self._goal or here, near))
             if keep_view and here and here != row_name(found.current):
                 self._jumped_at = time.monotonic()
             self._is_placed = not self._search.looking
@@ -382,11 +403,25 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.query_one("#title", PaintedLines).repaint()
         self._about()
 
-    def _first_place(self, rows: Sequence[Row], names: Sequence[str], gone: str) -> int:
-        """Return the index of the row on which the cursor begins. `gone` names the row that is not listed any more."""
+    def _first_place(self, rows: Sequence[Row], names: Sequence[str], gone: str, near: int | None) -> int:
+        """Return the index of the row on which the cursor begins, or to which it goes from a row that is gone.
+
+        Args:
+            rows: the rows of the list.
+            names: the `row_name` of each.
+            gone: the name of the row that is not listed any more; empty if there is none.
+            near: the index that this row had, to go to the row that took its place or to the next one above; None to go
+                to the row that the user most likely wants.
+        """
         # A run that has finished meanwhile has no row any more, but its database has one.
         database = f"{gone.partition(chr(0))[0]}\0"
-        return names.index(database) if database in names else first_choice(rows, self._preferences.state.recent)
+        if database in names:
+            return names.index(database)
+        if near is not None:
+            upwards = range(min(near, len(rows) - 1), -1, -1)
+            if (place := next((place for place in upwards if names[place]), None)) is not None:
+                return place
+        return first_choice(rows, self._preferences.state.recent)
 
     def _empty_list(self, width: int) -> Sequence[Line]:
         """Return the lines of the list about a folder without jobs and databases; nothing for other folders.
@@ -415,7 +450,13 @@ class Launcher(ListNavigation, Application[Chosen]):
     @property
     def _is_empty(self) -> bool:
         """True if no jobs, functions or databases have been found in the folder."""
-        return not self._search.databases and not any(job.is_here for job in self._jobs)
+        return not self._search.databases and not any(job.is_here for job in self._search.jobs)
+
+    @property
+    def _is_away(self) -> bool:
+        """True while a run is being opened, while another screen covers the list, and when the launcher ends."""
+        stack = self.screen_stack  # empty when the launcher ends
+        return self._opening or not stack or not isinstance(stack[-1], _ListFirst)
 
     @property
     def _in_form(self) -> bool:
@@ -607,7 +648,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         except UserError as error:
             self._complain(error)
         self._look()
-        self._goal = next((job.job for job in self._jobs if job.job.startswith(f"{path}:")), "")
+        self._goal = next((job.job for job in self._search.jobs if job.job.startswith(f"{path}:")), "")
 
     def action_copy_samples(self) -> None:
         """Copy the sample jobs into the folder, and list them."""
@@ -620,9 +661,9 @@ class Launcher(ListNavigation, Application[Chosen]):
         except UserError as error:
             self._complain(error)
             return ""
-        before = {job.job for job in self._jobs}
+        before = {job.job for job in self._search.jobs}
         self._look()
-        self._goal = next((job.job for job in self._jobs if job.job not in before), "")
+        self._goal = next((job.job for job in self._search.jobs if job.job not in before), "")
         self._say(said, trouble=False)
         return self._goal
 
@@ -699,14 +740,20 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._refuse("try_job")
 
     def action_to_list(self) -> None:
-        """Go back from the form or text to the list. The texts typed into the form are stored as a draft."""
+        """Go back from the form or text to the list; in the list, remove its filter.
+
+        The texts typed into the form are stored as a draft.
+        """
         self._say("")
         if self._reads:
             self._reads = False
             self._arrange()
-        if self._pane.is_form:
+        elif self._pane.is_form:
             self._leave_form()
             self._about()
+        elif self._wanted:
+            self._wanted = ""
+            self._list()
 
     # --- loading, trying and opening a job ------------------------------------------------------------------
 
@@ -812,11 +859,13 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._leave_with(opened)
         except DatabaseError as error:
             self._complain(error)
+            self._search.look_now()  # another process may have finished the run, or have its database open
             if of_form:
                 form.complain_of_database(error.what)
                 self._show_fault("database:database")
         except (UserError, OSError) as error:
             self._complain(error)
+            self._search.look_now()
             if of_form:
                 self._show_fault()
         finally:
@@ -855,9 +904,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         above = self._empty_lines(self._pane.text_width) if isinstance(row, Samples) and not self._is_narrow else ()
         shared = ""
         if isinstance(row, FoundJob):
-            shared = shared_table(row, self._jobs, self._search.databases, self._folder)
+            shared = shared_table(row, self._search.jobs, self._search.databases, self._folder)
         self._pane.show(row, same_name=self._names, above=above, shared=shared)
-        labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._search.looking)
+        is_empty = self._is_empty and not self._search.looking
+        labels = labels_of(row, in_form=self._pane.is_form, empty=is_empty, filtered=bool(self._wanted))
         self.query_one(KeyLine).relabel(labels, typing=self._pane.is_form)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +17,9 @@ from tui_runner.jobs.loading import module_of, sample_jobs
 from tui_runner.jobs.origin import job_origin
 from tui_runner.jobs.parameters import docstring_args
 from tui_runner.store.access import ConsoleCursor, open_access
+from tui_runner.store.connection import HeldElsewhere
 from tui_runner.store.database import Database
+from tui_runner.store.file_check import WRITE_AHEAD_LOGS, companion
 from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import ResultTable, RunCurves, result_tables, run_curves
 from tui_runner.store.lock import DatabaseInUse
@@ -52,6 +56,8 @@ SAMPLES = "samples"
 """Group of the jobs that come with tui-runner."""
 RECENT = "recent, of other folders"
 """Group of the recently started jobs of other folders."""
+Stamp = tuple[int, ...]
+"""Inode, size and times of a file, and of its write-ahead log if it has one. They differ after a change."""
 _KINDS = {"items", "setup", "teardown"}
 """Names of a job's decorators: `@scrape.items` marks the function that makes the items of the job `scrape`."""
 
@@ -168,6 +174,7 @@ class FoundDatabase:
         tables: the tables with results.
         error: reason for which the launcher cannot open the file; empty if it can.
         in_use: True if a tui-runner process has the database open.
+        is_held: True if another program, such as DuckDB's own shell, has the file open.
         newest: the newest run of a database that is `in_use`, whose `runs` are not read; None if it cannot be read.
         last_seen: time of the last write to the file, in seconds since the epoch; 0 with an `error`.
         nbytes: size of the file; 0 with an `error`.
@@ -178,6 +185,7 @@ class FoundDatabase:
     tables: tuple[ResultTable, ...] = ()
     error: str = ""
     in_use: bool = False
+    is_held: bool = False
     newest: FoundRun | None = None
     last_seen: float = 0.0
     nbytes: int = 0
@@ -229,6 +237,22 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
         if job not in known and path not in files and path.is_file():
             found.append(_recent(job, path))
     return found
+
+
+def job_stamps(folder: Path, recent: Iterable[str]) -> dict[Path, Stamp]:
+    """Return the stamps of the files that `find_jobs` reads for these arguments, and that do not come with tui-runner.
+
+    While they are the same, `find_jobs` returns the same jobs.
+    """
+    files = [Path(job.rpartition(":")[0]) for job in recent]
+    with contextlib.suppress(OSError):  # the folder cannot be read
+        for place in (folder, folder / "sample_jobs"):
+            files += sorted(place.glob("*.py"))[:_FILES]
+    stamps: dict[Path, Stamp] = {}
+    for path in (*files, *_files_of_packages(folder)):
+        with contextlib.suppress(OSError, ValueError):  # it is gone, or a recent job has a NUL byte in its path
+            stamps[path] = _stamp(path.stat())
+    return stamps
 
 
 def _files_of_packages(folder: Path) -> list[Path]:
@@ -430,18 +454,31 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
 
     Only the `_DATABASES` files that were last written are examined.
     """
-    found = (read_database(path, folder) for path in database_paths(folder))
+    found = (read_database(path, folder) for path in database_stamps(folder))
     return [database for database in found if database is not None]
 
 
-def database_paths(folder: Path) -> list[Path]:
-    """Return the `_DATABASES` DuckDB files in `folder` that were last written, the newest first."""
-    written: list[tuple[float, Path]] = []
+def database_stamps(folder: Path) -> dict[Path, Stamp]:
+    """Return the `_DATABASES` DuckDB files in `folder` that were last written, the newest first, with their stamps."""
+    written: list[tuple[int, Path, Stamp]] = []
     for path in folder.glob("*.duckdb"):
         with contextlib.suppress(OSError):  # it was removed meanwhile, or cannot be examined
-            if path.is_file():
-                written.append((-path.stat().st_mtime, path))
-    return [path for _, path in sorted(written)[:_DATABASES]]
+            about = path.stat()
+            if stat.S_ISREG(about.st_mode):
+                written.append((-about.st_mtime_ns, path, _stamp(about)))
+    return {path: stamp + _stamp_of_log(path) for _, path, stamp in sorted(written)[:_DATABASES]}
+
+
+def _stamp(about: os.stat_result) -> Stamp:
+    return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+def _stamp_of_log(database: Path) -> Stamp:
+    """Return the stamp of a write-ahead log. A run writes only to the log until DuckDB makes a checkpoint."""
+    try:
+        return _stamp(companion(database, WRITE_AHEAD_LOGS[0]).stat())
+    except OSError:  # there is none, as a rule
+        return ()
 
 
 def read_database(path: Path, folder: Path) -> FoundDatabase | None:
@@ -463,7 +500,9 @@ def read_database(path: Path, folder: Path) -> FoundDatabase | None:
     except DatabaseInUse as error:
         return FoundDatabase(path, error=error.what, in_use=True, newest=_newest_of_owner(path))
     except UserError as error:
-        return FoundDatabase(path, error=error.what)
+        return FoundDatabase(path, error=error.what, is_held=isinstance(error, HeldElsewhere))
+    except OSError as error:  # it was removed or replaced after it had been read
+        return FoundDatabase(path, error=f"cannot be read: {error.strerror}")
     if not runs:
         return None
     every = tuple(

@@ -20,13 +20,14 @@ _ALL = (
 """Actions that the footer hides unless the current row or the form has a label for them."""
 
 
-def labels_of(row: Row | None, *, in_form: bool, empty: bool) -> dict[str, str]:
+def labels_of(row: Row | None, *, in_form: bool, empty: bool, filtered: bool = False) -> dict[str, str]:
     """Return the labels of keys for the footer by the ids of their actions; an empty label hides a key.
 
     Args:
         row: the current row, or None.
         in_form: True while the form of a job is shown.
         empty: True if the folder has neither jobs nor databases.
+        filtered: True if the list has a filter.
     """
     if in_form:
         # Enter and Tab both go to the next field. The footer shows Enter only, to save space.
@@ -35,6 +36,8 @@ def labels_of(row: Row | None, *, in_form: bool, empty: bool) -> dict[str, str]:
     shown = _of_row(row)
     if empty:
         shown |= {"write_job": "first job", "try_sample": "samples", "other_folder": "folder"}
+    if filtered:
+        shown |= {"to_list": "show all"}
     return _labels(shown)
 
 

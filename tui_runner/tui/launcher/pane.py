@@ -26,7 +26,7 @@ from tui_runner.tui.launcher.details import (
 from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.fields import Defaults, Draft, fields_found
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Row, Samples, job_title
+from tui_runner.tui.launcher.rows import Row, Samples, job_title, row_name
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, own
 
@@ -49,12 +49,18 @@ class Text(Rows[TextLine]):
             super().__init__()
             self.key = key
 
-    def tell(self, lines: list[TextLine]) -> None:
-        """Show these lines, scrolled to the top, unless they are the ones that are shown already."""
+    def tell(self, lines: list[TextLine], *, keep_view: bool = False) -> None:
+        """Show these lines, unless they are the ones that are shown already.
+
+        Args:
+            lines: the text.
+            keep_view: True if the user may have scrolled in an earlier version of this text; False to show its top.
+        """
         if lines != self._lines:
             self._lines = lines
             self._fill()
-            self.scroll_to(y=0, animate=False)
+            if not keep_view:
+                self.scroll_to(y=0, animate=False)
 
     def on_resize(self) -> None:
         """Add or remove empty lines at the end, to fill the new height."""
@@ -143,13 +149,14 @@ class Pane(Vertical):
             above: lines above the text, which say that the folder has no jobs; empty for other folders.
             shared: a warning that the job would fill the table of another job; empty for none.
         """
+        is_same = bool(row_name(row)) and row_name(row) == row_name(self._row)
         self._row, self._same_name, self._shared = row, same_name, shared
         title = "no job here yet" if above else _title(row, same_name)
         if title != self._title:
             self._title = title
             self.border_title = Content(title) if title else None
         lines = [*above, *([TextLine(()), TextLine(())] if above else ()), *self._lines(row)]
-        self._text.tell(lines)
+        self._text.tell(lines, keep_view=is_same)
 
     @property
     def text_width(self) -> int:

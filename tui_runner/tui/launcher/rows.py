@@ -39,6 +39,8 @@ _TITLES = {
 because a folder may have hundreds of plain functions, which would hide the databases below them."""
 DATABASES = "databases"
 """Heading above the databases."""
+_WIDE = 1_000
+"""Cells in which a row has room for all of its parts. Each of them is limited to fewer."""
 _NAMES = 13
 """Least cells of a name, to which shorter names are padded, so that most descriptions begin in the same column."""
 
@@ -94,8 +96,8 @@ def listed(
     Args:
         jobs: found jobs.
         databases: found databases.
-        wanted: only jobs with this text in their name, description or path, and databases with it in the name of their
-            file or of one of their jobs; upper and lower case are the same. Empty for all.
+        wanted: only jobs and databases with this text in their row, in the row of one of their unfinished runs, in
+            their path, or in the name of one of their jobs; upper and lower case are the same. Empty for all.
         empty: lines about a folder without jobs and databases; empty for other folders.
         looking: True while databases are still being read, to say so in their place.
         unfolded: True to list each sample in a row of its own. With `wanted`, each has one in any case.
@@ -104,8 +106,10 @@ def listed(
         now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
-    jobs = [job for job in jobs if _has(wanted, job.name, job.doc, job.job)]
-    databases = [each for each in databases if _has(wanted, each.path.name, *(_job_name(run) for run in each.runs))]
+    if wanted:
+        same_name = Counter(job.name for job in jobs)
+        jobs = [job for job in jobs if _has(wanted, _shown(job, same_name, now), job.name, job.doc, job.job)]
+        databases = [each for each in databases if _has(wanted, *_texts(each, same_name, now))]
     last = _last_runs(jobs, databases)
     rows = _sections(jobs, databases, last, wanted, empty, looking, unfolded, now)
     if height and len(rows) > height:
@@ -219,7 +223,21 @@ def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
 
 
 def _has(wanted: str, *texts: str) -> bool:
-    return wanted.lower() in " ".join(texts).lower()
+    """Return True if a text is part of one of the others. Cells that only align columns count as one space."""
+    part = " ".join(wanted.lower().split())
+    return any(part in " ".join(text.lower().split()) for text in texts)
+
+
+def _shown(row: Row, same_name: Mapping[str, int], now: float) -> str:
+    """Return the text of a row that has room for all of its parts."""
+    return "".join(text for text, _ in drawn(row, _WIDE, same_name=same_name, now=now))
+
+
+def _texts(found: FoundDatabase, same_name: Mapping[str, int], now: float) -> list[str]:
+    """Return the texts by which a filter finds a database: of its rows, its file and its jobs."""
+    unfinished = [run for run in found.runs if run.unfinished]
+    rows: list[Row] = [found, *unfinished, *(_left(run, now) for run in unfinished)]
+    return [*(_shown(row, same_name, now) for row in rows), found.path.name, *(_job_name(run) for run in found.runs)]
 
 
 def _job_name(run: FoundRun) -> str:
@@ -335,13 +353,19 @@ def _database(found: FoundDatabase, now: float, width: int) -> Line:
         if not found.in_use:
             return ((f"⚠ {name}", "bad"), (f"  {own(found.error)}", "muted"))
         return _in_use(found, width)
-    failed: list[Span] = []
-    if (run := found.to_retry) is not None and run is found.runs[0]:
-        failed = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
-    figures = f" {size(found.nbytes):>7}  {short_plural(found.rows, 'row'):>9}"
-    seen = f"  {ago(now - found.last_seen)}"
-    head: Line = ((column(name, max(_NAMES, cell_len(name))), "text"), (figures, "muted"))
-    return _whole_parts((head, tuple(failed), ((seen, "muted"),)), width)
+    run = found.to_retry
+    failed = run.summary.totals.failed if run is not None and run is found.runs[0] else 0
+    head: Line = ((column(name, max(_NAMES, cell_len(name))), "text"), (f" {size(found.nbytes):>7}", "muted"))
+    rows: Line = ((f"  {short_plural(found.rows, 'row'):>9}", "muted"),)
+    seen: Line = ((f"  {ago(now - found.last_seen)}", "muted"),)
+    if not failed:
+        return _whole_parts(((*head, *rows), seen), width)
+    whole: Line = (*head, *rows, *seen, (f"  {failed:,} failed", "bad"))
+    if cells(whole) <= width:
+        return whole
+    # In a narrow list, failed items take the place of the rows, so that the times stay below each other. The text
+    # beside the list has both.
+    return _whole_parts(((*head, (f"  {f'{failed:,} failed':>9}", "bad")), seen), width)
 
 
 def _in_use(found: FoundDatabase, width: int) -> Line:
