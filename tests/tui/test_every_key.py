@@ -124,7 +124,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "launcher.retry": (("slash", *"b.duckdb", "enter", "home"), "EXIT RunRequest"),
     "launcher.start": (("home", "down"), "EXIT RunRequest"),
     "launcher.try_sample": ((), "▸ fetch_site"),
-    "launcher.filter": ((), "List only what has this in its name"),
+    "launcher.filter": ((), "List only what shows this text"),
     "launcher.choose_theme": ((), "SCREEN Choose"),
     "launcher.write_job": ((), r"wrote [^\n]*/first.py"),
     "launcher.copy_samples": ((), "copied to "),

@@ -631,7 +631,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._wanted = text.strip()
                 self._list()
 
-        self.push_screen(Ask("List only what has this in its name", self._wanted), answered)
+        self.push_screen(Ask("List only what shows this text", self._wanted), answered)
 
     def action_choose_theme(self) -> None:
         """Ask the user for a theme."""
