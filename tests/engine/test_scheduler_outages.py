@@ -7,7 +7,17 @@ from dataclasses import replace
 from support.scheduler_harness import SchedulerHarness, orders
 from support.simulated_worker import flush
 
-from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, Counts, Pause, Probe, Resume, Trials, WorkerLost
+from tui_runner.engine.protocol import (
+    ChunkExhausted,
+    ChunkFinished,
+    Counts,
+    HostRefused,
+    Pause,
+    Probe,
+    Resume,
+    Trials,
+    WorkerLost,
+)
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import (
     Abandoned,
@@ -274,6 +284,16 @@ def test_how_the_tried_item_failed_is_told_once():
     number = len(desk.told)
     desk(failed)
     assert len(desk.told) == number
+
+
+def test_a_refusal_of_the_tried_item_is_told_with_its_status():
+    desk, _ = struck()
+    desk(HostRefused(0, "h.org", 3.0, 3.0, 503))
+    assert not any("that was tried" in text for _, text in desk.told), "it was in flight before"
+    desk(TryNow())
+    desk.now += 2
+    desk(HostRefused(0, "h.org", 3.0, 3.0, 429))
+    assert desk.told[-1] == ("INFO", "the item that was tried was refused by h.org (429); the next one in 8 s")
 
 
 def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():

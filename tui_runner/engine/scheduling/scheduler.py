@@ -296,6 +296,7 @@ class Scheduler:
                 others = [each.number for each in self.workers if each.number != worker and not each.killed]
                 self._order(self.hosts.refused(host, seconds, others, now, named=named, status=status))
                 self._tell_of_hosts()
+                self._tell_of_refused_trial(host, status)
             case protocol.HostsReport(worker):
                 if self.workers.get(worker) is not None:
                     self._order(self.hosts.reported(event, now))
@@ -553,9 +554,20 @@ class Scheduler:
         self._awaits_trial = False
         ((group, _),) = flush.error_groups.items()
         message = flush.examples.get(group, group[1])
+        error = f"{group[0]}{f': {message}' if message else ''}"
+        self._step.tell("INFO", f"the item that was tried failed: {error}{self._next_trial_text}")
+
+    def _tell_of_refused_trial(self, host: str, status: int) -> None:
+        """Log that a host has refused the request of the item that was tried, which uses up no attempt of the item."""
+        if self._awaits_trial:
+            self._awaits_trial = False
+            text = f"the item that was tried was refused by {host} ({status})"
+            self._step.tell("INFO", f"{text}{self._next_trial_text}")
+
+    @property
+    def _next_trial_text(self) -> str:
         due = self.seconds_until_trial(self._step.now)
-        later = "" if due is None else f"; the next one in {due:.0f} s"
-        self._step.tell("INFO", f"the item that was tried failed: {group[0]}{f': {message}' if message else ''}{later}")
+        return "" if due is None else f"; the next one in {due:.0f} s"
 
     def _try_one(self) -> None:
         """Start one item during an outage if a trial is due.

@@ -23,6 +23,7 @@ from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
 from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, first_line, item_text, shape, storable
 from tui_runner.text.items import Refused
+from tui_runner.text.paths import cut_text
 from tui_runner.text.redaction import Redaction
 
 _EXAMPLE_LENGTH = 300
@@ -262,7 +263,7 @@ class BatchBuilder:
         kind = self._redact(failure.type)[:TYPE_LENGTH]
         folded = shape(message)
         self._groups[kind, folded] += 1
-        self._examples[kind, folded] = first_line(message)[:_EXAMPLE_LENGTH]
+        self._examples[kind, folded] = cut_text(first_line(message), _EXAMPLE_LENGTH)
         if outcome.ending is not Ending.RETRY:
             self._final_groups[kind, folded] += 1
         chunk, index = outcome.chunk, outcome.index
