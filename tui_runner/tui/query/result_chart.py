@@ -116,18 +116,18 @@ class ResultChart(PaintedWidget, can_focus=True):
 
     def _paint_lines(self, plot: Plot, width: int, height: int) -> list[Line]:
         has_colours = not (self.is_attached and self.app.no_color)
-        shown, remark = _drawn_series(plot, height), ""
+        shown, remark, zoom = _drawn_series(plot, height), "", ""
         if len(shown) < len(plot.series):
             remark = f"{len(shown)} of {len(plot.series)} series"
             if self._zoom and not (self.is_attached and self.screen.has_class("-zoomed")):
-                remark += f"; {self._zoom} shows more"
+                zoom = f"{self._zoom} more series  "
         marks = _FILL_MARKS if has_colours or _has_points(plot) else _STROKE_MARKS
         legend = _legend(plot, shown, marks, remark)
-        return [self._first_line(legend, width), *line_chart(plot, width, height, has_colours=has_colours)]
+        return [self._first_line(legend, width, zoom), *line_chart(plot, width, height, has_colours=has_colours)]
 
-    def _first_line(self, left: Line, width: int) -> Line:
+    def _first_line(self, left: Line, width: int, zoom: str = "") -> Line:
         """Return `left` with the keys at the right end. If there is no room for both, the end of `left` is cut."""
-        keys: Line = ((f"{self._keys} ", "muted"),)
+        keys: Line = ((f"{zoom}{self._keys} ", "muted"),)
         room = width - cells(keys) - BETWEEN
         if not self._keys or room < _LEAST_LEGEND:
             return fitted(left, width)
