@@ -170,7 +170,7 @@ def test_a_chart_that_is_too_low_for_panels_leaves_series_out_and_says_so() -> N
     chart = ResultChart()
     chart.show(table, ChartKind.LINE, complete=True, keys="F8 table", zoom="z")
     low, middle, high = (text(chart.paint(80, height)) for height in (10, 11, 21))
-    assert "▪ at ▒ none by x   2 of 4 series" in low[0] and low[0].endswith("z more series  F8 table ")
+    assert "▪ at ▒ none by x   2 of 4 series" in low[0] and low[0].endswith("z more  F8 table ")
     assert " 2,000,000,000│" in low[1] and len([line for line in low if "│" in line]) == 8
     # Price and stock are of similar size, and share a panel where there is room for two.
     assert "▪ at ▒ none ▓ price ░ stock by x" in middle[0] and " of 4 series" not in middle[0]

@@ -120,7 +120,7 @@ class ResultChart(PaintedWidget, can_focus=True):
         if len(shown) < len(plot.series):
             remark = f"{len(shown)} of {len(plot.series)} series"
             if self._zoom and not (self.is_attached and self.screen.has_class("-zoomed")):
-                zoom = f"{self._zoom} more series  "
+                zoom = f"{self._zoom} more  "
         marks = _FILL_MARKS if has_colours or _has_points(plot) else _STROKE_MARKS
         legend = _legend(plot, shown, marks, remark)
         return [self._first_line(legend, width, zoom), *line_chart(plot, width, height, has_colours=has_colours)]
