@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.fake_run import FakeRunControl, busy
+from support.fake_run import FakeRunControl
+from support.long_log import IN_MEMORY, LINES, line, open_log, press, run_with_long_log, under_cursor
 from support.pilots import driven
-from support.screens import read, screen_text, settled
-from textual.pilot import Pilot
+from support.screens import screen_text, settled
 
-from tui_runner.engine.logs.log_file import LogFile
-from tui_runner.engine.protocol import LogLine, LogLines
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run import log_window
 from tui_runner.tui.run.log import Log
 from tui_runner.tui.widgets.list_view import Rows
 
-LINES = 2_812
-IN_MEMORY = 100
-
-
-def line(number: int) -> LogLine:
-    level = "ERROR" if number % 1_000 == 7 else "INFO"
-    return LogLine(1_790_000_000.0 + number, level, f"page {number}.", number // 50, number, 1)
-
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRunControl]:
-    """A run with 2,812 lines of log; the last 100 are in its snapshot."""
-    monkeypatch.setattr(log_window, "PAGE", 40)
-    monkeypatch.setattr(log_window, "WINDOW", 150)
-    path = tmp_path / "x.duckdb.log"
-    file = LogFile(path, 3, lambda reason: pytest.fail(reason))
-    file.add(LogLines(1, tuple(line(number) for number in range(LINES))))
-    file.close()
-    newest = tuple(line(number) for number in range(LINES - IN_MEMORY, LINES))
-    yield FakeRunControl(replace(busy(), log=newest, log_lines=LINES, log_file=str(path)))
-
-
-async def opened(pilot: Pilot[None]) -> RunnerApp:
-    await settled(pilot)
-    await pilot.press("l")
-    return await read(pilot)
-
-
-async def press(pilot: Pilot[None], *keys: str) -> str:
-    for key in keys:
-        await pilot.press(key)
-        await read(pilot)
-    return screen_text(pilot.app)  # type: ignore[arg-type]
-
-
-def under_cursor(app: RunnerApp) -> int:
-    row = app.screen.query_one(Rows).current
-    assert row is not None and f"▸ {''}" in screen_text(app)
-    item = row.line.item
-    assert f"page {item}." in screen_text(app)
-    return -1 if item is None else int(item)
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRunControl:
+    return run_with_long_log(tmp_path, monkeypatch)
 
 
 async def test_scrolling_back_shows_every_line_once_and_returns_to_the_newest(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         assert "last 100 of 2,812 lines" in screen_text(app) and "▼ following" in screen_text(app)
         seen = [under_cursor(app)]
         while seen[-1] > 2_400:
@@ -88,7 +47,7 @@ async def test_scrolling_back_shows_every_line_once_and_returns_to_the_newest(co
 
 async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         shown = await press(pilot, "home")
         assert "--- run 3" in shown and "page 0." in shown
         await press(pilot, "down")
@@ -102,7 +61,7 @@ async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(contro
 
 async def test_a_search_finds_what_is_in_the_file_alone(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24), notifications=True) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         await press(pilot, "slash", *"PAGE 17", "enter")
         assert under_cursor(app) == 1799
         await press(pilot, "N")
@@ -118,7 +77,7 @@ async def test_a_search_finds_what_is_in_the_file_alone(control: FakeRunControl)
 
 async def test_a_level_is_looked_for_in_the_file_too(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         shown = await press(pilot, "v", "down", "down", "down", "enter")
         assert "no line of ERROR and above among the newest 100; Home looks at the others" in shown
         shown = await press(pilot, "up")
@@ -135,7 +94,7 @@ async def test_a_level_is_looked_for_in_the_file_too(control: FakeRunControl) ->
 async def test_a_log_without_lines_says_so(control: FakeRunControl) -> None:
     control.change(log=(), log_lines=0)
     async with driven(RunnerApp(control), size=(40, 12)) as pilot:
-        await opened(pilot)
+        await open_log(pilot)
         assert "nothing was printed or logged so far" in screen_text(await settled(pilot))
 
 
@@ -144,7 +103,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_lines_in_memory_stay(
 ) -> None:
     control.change(log_file=str(tmp_path))
     async with driven(RunnerApp(control), size=(100, 24), notifications=True) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         shown = await press(pilot, "slash", *"page 17", "enter")
         assert "“page 17”  no line has that text here; the log file cannot be read: it is a folder" in shown
         assert under_cursor(app) == LINES - 1
@@ -156,7 +115,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_lines_in_memory_stay(
 
 async def test_lines_that_came_too_fast_are_counted(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         control.change(log=tuple(line(number) for number in range(3_000, 3_010)), log_lines=3_010)
         app = await settled(pilot)
         assert "(188 lines came too fast for the screen: they are in the file)" in screen_text(app)
@@ -173,7 +132,7 @@ async def test_a_screen_that_is_left_while_it_reads_is_gone_and_nothing_else(
 
     monkeypatch.setattr(log_window.LogHistory, "beginning", beginning)
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         await pilot.press("home")
         await begun.wait()
         await pilot.press("home")  # a second reading takes the place of the first
@@ -202,7 +161,7 @@ async def test_that_older_lines_are_gone_is_said_where_the_log_begins(
     path = Path(control.current.log_file)
     levels = ("v", "down", "down", "enter") if level else ()
     async with driven(RunnerApp(control), size=size) as pilot:
-        await opened(pilot)
+        await open_log(pilot)
         assert GONE not in await press(pilot, *levels, "home")
         keep(path, 1_812)
         shown = await press(pilot, "G", "home")
@@ -218,5 +177,5 @@ async def test_of_a_run_all_of_whose_lines_are_in_memory_none_are_gone(control: 
     keep(Path(control.current.log_file), 0)
     control.change(log=control.current.log[:50], log_lines=50)
     async with driven(RunnerApp(control), size=(80, 24)) as pilot:
-        await opened(pilot)
+        await open_log(pilot)
         assert GONE not in await press(pilot, "home", "up")

@@ -2,68 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.fake_run import FakeRunControl, busy
+from support.fake_run import FakeRunControl
+from support.long_log import LINES, line, open_log, press, run_with_long_log, under_cursor
 from support.pilots import driven
-from support.screens import read, screen_text, settled
-from textual.pilot import Pilot
 
 from tui_runner.engine.logs.log_file import LogFile
-from tui_runner.engine.protocol import LogLine, LogLines
+from tui_runner.engine.protocol import LogLines
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.run import log_window
-from tui_runner.tui.widgets.list_view import Rows
-
-LINES = 2_812
-IN_MEMORY = 100
-
-
-def line(number: int) -> LogLine:
-    level = "ERROR" if number % 1_000 == 7 else "INFO"
-    return LogLine(1_790_000_000.0 + number, level, f"page {number}.", number // 50, number, 1)
 
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRunControl]:
-    """A run with 2,812 lines of log; the last 100 are in its snapshot."""
-    monkeypatch.setattr(log_window, "PAGE", 40)
-    monkeypatch.setattr(log_window, "WINDOW", 150)
-    path = tmp_path / "x.duckdb.log"
-    file = LogFile(path, 3, lambda reason: pytest.fail(reason))
-    file.add(LogLines(1, tuple(line(number) for number in range(LINES))))
-    file.close()
-    newest = tuple(line(number) for number in range(LINES - IN_MEMORY, LINES))
-    yield FakeRunControl(replace(busy(), log=newest, log_lines=LINES, log_file=str(path)))
-
-
-async def opened(pilot: Pilot[None]) -> RunnerApp:
-    await settled(pilot)
-    await pilot.press("l")
-    return await read(pilot)
-
-
-async def press(pilot: Pilot[None], *keys: str) -> str:
-    for key in keys:
-        await pilot.press(key)
-        await read(pilot)
-    return screen_text(pilot.app)  # type: ignore[arg-type]
-
-
-def under_cursor(app: RunnerApp) -> int:
-    row = app.screen.query_one(Rows).current
-    assert row is not None and f"▸ {''}" in screen_text(app)
-    item = row.line.item
-    assert f"page {item}." in screen_text(app)
-    return -1 if item is None else int(item)
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRunControl:
+    return run_with_long_log(tmp_path, monkeypatch)
 
 
 async def test_the_head_keeps_what_was_searched_and_says_which_lines_are_counted(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         shown = await press(pilot, "slash", *"page 27", "enter")
         assert "“page 27” 88 of 88 in the last 100 lines" in shown
         shown = await press(pilot, "G", "slash", "ctrl+u", "ctrl+k", *"page 17", "enter")
@@ -76,7 +35,7 @@ async def test_the_head_keeps_what_was_searched_and_says_which_lines_are_counted
 
 async def test_a_search_begins_at_the_shown_line(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         shown = await press(pilot, "home", "slash", *"page 17", "enter")
         assert under_cursor(app) == 17 and "“page 17” 1 of 1" in shown and "from the" not in shown
         shown = await press(pilot, "n")
@@ -93,6 +52,6 @@ async def test_a_search_finds_the_item_of_a_line_in_the_file(control: FakeRunCon
     file.close()
     control.change(log_file=str(path))
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
-        app = await opened(pilot)
+        app = await open_log(pilot)
         shown = await press(pilot, "slash", *"part-7", "enter")
         assert under_cursor(app) == 0 and "“part-7” 1 of 1" in shown
