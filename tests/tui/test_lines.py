@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from support.fake_run import busy, chunk
 
 from tui_runner.engine.control import ON_REQUEST
@@ -40,6 +41,7 @@ from tui_runner.tui.widgets.paint import (
     spread,
     state_span,
     wait_text,
+    without_middle,
 )
 
 
@@ -905,3 +907,11 @@ def test_curves_of_the_summary_show_the_whole_run_below_each_other() -> None:
     )
     drawn = [line[9:59] for line in lines if line.startswith((" items/s", " failed", " memory"))]
     assert len(drawn) == 3 and all(each.startswith("█") and each[-1] != " " for each in drawn)
+
+
+@given(text=st.text("ab日本 é\u0301", max_size=80), width=st.integers(1, 60))
+def test_a_long_text_loses_its_middle(text: str, width: int) -> None:
+    cut = without_middle(text, width)
+    assert cell_len(cut) <= width
+    assert cut == text if cell_len(text) <= width else "…" in cut
+    assert without_middle("FROM books ORDER BY stars DESC", 18) == "FROM books O… DESC"

@@ -206,11 +206,11 @@ async def test_enter_and_a_double_click_show_the_rows_of_a_table(database: Datab
         await at.press("space")
         assert not catalog.root.children[0].is_expanded
         await at.press("space", "down", "enter")
-        assert at.tab.editor.text == "FROM books _run"
+        assert at.tab.editor.text == "FROM books SELECT _run"
         place = next(line for line in range(20) if catalog.get_node_at_line(line) is catalog.root.children[1])
         await at.pilot.click(Catalog, offset=(4, place + 1))
         await at.pilot.pause()
-        assert catalog.root.children[1].is_expanded and at.tab.editor.text == "FROM books _run"
+        assert catalog.root.children[1].is_expanded and at.tab.editor.text == "FROM books SELECT _run"
         await at.pilot.click(Catalog, offset=(4, place + 1), times=2)
         await at.until(lambda: at.tab.editor.text.endswith('FROM "we ird"'), "the statement")
         await at.until(lambda: not at.tab.busy and at.tab.grid.rows == 1, "the rows")

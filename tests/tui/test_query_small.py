@@ -79,6 +79,8 @@ async def test_a_name_of_the_catalog_goes_into_the_statement_as_it_would_be_type
         assert "✔" in at.tab.status.text
         for text, place, expected in (
             ("FROM books LIMIT 100|", 0, 'FROM books LIMIT 100 "at"'),
+            ("FROM books|", 1, "FROM books SELECT price"),
+            ("FROM main.books |WHERE stars > 3", 1, "FROM main.books SELECT price WHERE stars > 3"),
             ("SELECT |FROM books", 1, "SELECT price FROM books"),
             ("SELECT sum(|) FROM books", 1, "SELECT sum(price) FROM books"),
             ("SELECT b.| FROM books b", 2, "SELECT b.stock FROM books b"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pyarrow as pa
@@ -393,8 +393,10 @@ def test_a_number_that_measures_something_is_no_x() -> None:
 def test_of_many_numeric_columns_those_that_vary_are_drawn() -> None:
     columns = {name: [1, 1, 1] for name in "abc"} | {name: [1, 2, 2] for name in "defg"}
     made = plot(x=[3, 4, 5], **columns)
-    assert made.names == ("d", "e", "f", "g") and made.remark == ""
+    assert made.names == ("d", "e", "f", "g") and made.remark == "3 constants left out"
     assert plot(x=[3, 4, 5], a=[1, 1, 1], b=[1, 2, 3]).names == ("a", "b")
+    by_time = plot(a=[7, 7, 7], b=[1, 2, 3], at=[datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)])
+    assert by_time.names == ("b",) and by_time.remark.startswith("a is always 7")
 
 
 def test_the_first_chart_is_bars_only_for_few_rows_categories_and_bins() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -20,7 +21,7 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.terminal.key_order import TextField
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, spread
+from tui_runner.tui.widgets.paint import BETWEEN, Line, spread, without_middle
 
 _TIGHT = 16
 """Lines of a terminal below which a question has no blank lines. With them, its box takes about 12 lines, or 13 if the
@@ -237,8 +238,10 @@ class Search(Choose):
 
 
 def _spread_line(choice: Choice, width: int) -> Line:
-    # Cut a long label, not the remark: the remark has the time and the outcome of an earlier statement.
-    return spread(((choice.label, "text"),), ((choice.remark, "muted"),), width)
+    # Cut a long label, not the remark: the remark has the time and the outcome of an earlier statement. The label loses
+    # its middle: statements that were run one after the other often differ at their ends only.
+    room = width - cell_len(choice.remark) - BETWEEN if choice.remark else width
+    return spread(((without_middle(choice.label, room), "text"),), ((choice.remark, "muted"),), width)
 
 
 class Ask(Dialog[str | None]):

@@ -73,6 +73,8 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     remarks = []
     if part.num_rows < table.num_rows or not complete:
         remarks.append(f"first {part.num_rows:,} rows")
+    if constants := [each for each in _measures(part, but=x) if each not in series]:
+        remarks.append(_constants_remark(part, constants))
     if len(series) > MOST_SERIES:
         remarks.append(f"{MOST_SERIES} of {len(series)} numeric columns")
     if x is None:
@@ -137,6 +139,14 @@ def _series_columns(part: pa.Table, x: int | None) -> list[int]:
     if x == 0 and len(measures) <= MOST_SERIES:
         return measures
     return [place for place in measures if _distinct(part.column(place)) > 1] or measures
+
+
+def _constants_remark(part: pa.Table, constants: Sequence[int]) -> str:
+    """Return a text about columns that are not drawn because all of their rows are equal."""
+    if len(constants) > 1:
+        return f"{len(constants)} constants left out"
+    column = part.column(constants[0]).slice(0, 1).combine_chunks()
+    return f"{own(part.schema.names[constants[0]], 40)} is always {shown_cells(column)[0] or 'NULL'}"
 
 
 def _measures(part: pa.Table, but: int | None = None) -> list[int]:

@@ -15,7 +15,7 @@ from textual.widgets.text_area import Edit, EditResult
 
 from tui_runner.text.safe_text import masked, safe_text
 from tui_runner.tui.query.completion import Offer, Vocabulary, Word, offer
-from tui_runner.tui.query.sql_tokens import Token, by_line, follows_column
+from tui_runner.tui.query.sql_tokens import Token, by_line, follows_column, is_table_alone
 from tui_runner.tui.terminal.key_order import does_own_key
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, column, fitted
 
@@ -216,7 +216,8 @@ class Editor(TextArea):
     def insert_name(self, name: str, *, is_column: bool) -> None:
         """Insert a name at the cursor, with the blanks around it that keep it apart from other words.
 
-        A column after another one in a list gets a comma, because it would become an alias: `SELECT price stock`.
+        A column after another one in a list gets a comma, because it would become an alias: `SELECT price stock`. For
+        the same reason, a column after `FROM books` alone gets SELECT, which DuckDB accepts there.
 
         Args:
             name: the name, quoted if necessary.
@@ -227,6 +228,9 @@ class Editor(TextArea):
         if is_column and follows_column(before):
             before_name = before.rstrip()
             gap = ", "
+        elif is_column and is_table_alone(before):
+            before_name = before.rstrip()
+            gap = " SELECT "
         else:
             before_name = before
             gap = "" if not before or before[-1].isspace() or before[-1] in "(.[" else " "

@@ -55,7 +55,7 @@ from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
 from tui_runner.tui.query.unsaved import UnsavedStatements, unsaved_texts
 from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
-from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
+from tui_runner.tui.widgets.paint import CHUNK_GLYPHS, without_middle
 
 NARROW = 72
 """Cells of a terminal below which the catalog is shown only on request, in place of the tabs. The catalog has 30 cells
@@ -570,7 +570,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         for entry in entries:
             when = "" if entry.at is None else ago(now - entry.at)
             remark = f"{when}  {CHUNK_GLYPHS[ChunkState.FAILED]} failed" if entry.failed else when
-            picks.append(Pick(" ".join(entry.sql[:300].split()), remark, entry.sql))
+            picks.append(Pick(without_middle(" ".join(entry.sql.split()), 300), remark, entry.sql))
         title = "Statements, newest first"
         pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)
 

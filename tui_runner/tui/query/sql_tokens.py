@@ -94,6 +94,14 @@ def follows_column(text: str) -> bool:
     return clause in ("select", "by") and is_value
 
 
+_TABLE_ALONE = re.compile(rf"from\s+(?:{_NAME.pattern})(?:\s*\.\s*(?:{_NAME.pattern}))*\s*", re.IGNORECASE)
+
+
+def is_table_alone(text: str) -> bool:
+    """Return True if the last statement of `text` is only FROM and a table, so that a column must follow SELECT."""
+    return _TABLE_ALONE.fullmatch(text.rpartition(";")[2].strip()) is not None
+
+
 def aliases(statement: str) -> Iterator[tuple[str, str]]:
     """Yield pairs (alias, table) for the tables of a statement.
 

@@ -164,7 +164,8 @@ class ChunkItems:
         if chunk.wait is not None:
             return ((f" {CHUNK_GLYPHS[chunk.state]} {wait_text(chunk.wait)}   ", "waiting"), items)
         if worker is None:
-            return ((" with no worker   " if chunk.worker is None else f" worker {chunk.worker}   ", "muted"), items)
+            no_worker = "" if chunk.state.ended else "with no worker   "
+            return ((f" {no_worker if chunk.worker is None else f'worker {chunk.worker}   '}", "muted"), items)
         host = f" on {own(worker.host, 60)}" if worker.host else ""
         return (
             (f" worker {worker.number}{host}  pid {worker.pid}  {size(worker.rss)}   ", "text"),

@@ -131,6 +131,7 @@ class Log(RunScreen):
     def action_first_row(self) -> None:
         """Go to the first line of the run that the log file still has."""
         self._follows = False
+        self._say("")
         self.query_one(Rows).go_to(0)
         self._read("the beginning", self._to_beginning())
 

@@ -170,6 +170,15 @@ def end_of(text: str, width: int) -> str:
     return ELLIPSIS + text if width > 0 else ""
 
 
+def without_middle(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells. A text that is too long loses its middle, and `…` marks the gap."""
+    if cell_len(text) <= width:
+        return text
+    kept = max(width // 3, 1)
+    end = end_of(ELLIPSIS + text[-kept:], min(kept, width))
+    return set_cell_size(text, max(width - cell_len(end), 0)) + end
+
+
 def spread(left: Line, right: Line, width: int) -> Line:
     """Return a line of `width` cells with `left` at its left end and `right` at its right end.
 
