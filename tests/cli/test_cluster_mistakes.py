@@ -91,7 +91,7 @@ def nothing_is_left(cluster: Cluster, here: Path, before: set[Path]) -> None:
     """Assert that no agent, host or file remains."""
     eventually(lambda: not cluster.hosts(), "the end of the hosts")
     assert set(here.iterdir()) == before
-    assert not [path for path in here.rglob("tui-runner-*") if path.is_dir()], "a folder of a host"
+    eventually(lambda: not [path for path in here.rglob("tui-runner-*") if path.is_dir()], "the end of their folders")
 
 
 def with_start(folder: Path, *lines: str) -> dict[str, str]:

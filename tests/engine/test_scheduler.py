@@ -232,5 +232,8 @@ def test_a_job_that_does_not_load_ends_the_run_at_once():
     desk = SchedulerHarness(chunks=1, workers=2, ready=0)
     actions = desk(WorkerFailed(0, "ModuleNotFoundError: No module named 'pandsa'"))
     assert [action.worker for action in actions if isinstance(action, KillWorker)] == [0, 1]
+    told = len(desk.told)
+    desk(WorkerFailed(1, "ModuleNotFoundError: No module named 'pandsa'"))
+    assert len(desk.told) == told, "the reason has been told"
     desk(WorkerLost(0, ""))
     assert desk(WorkerLost(1, "")) == [EndRun(RunState.FAILED, "ModuleNotFoundError: No module named 'pandsa'")]

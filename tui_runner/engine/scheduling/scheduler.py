@@ -667,7 +667,10 @@ class Scheduler:
                 for host in sorted(self.hosts.paused):
                     self._step.do(events.SendOrder(worker.number, protocol.PauseHost(host, True)))
             case protocol.WorkerFailed(_, message) if worker.is_expected_to_end:
-                self._step.tell("WARNING", f"worker {worker.number}, which is no longer needed, failed: {message}")
+                ending = self._status.ending
+                # If a run could not begin, its workers all fail for one reason, which has been told.
+                if self._had_worker or ending is None or ending.state is not RunState.FAILED:
+                    self._step.tell("WARNING", f"worker {worker.number}, which is no longer needed, failed: {message}")
             case protocol.WorkerFailed(_, message):
                 self._kill(Ending(RunState.FAILED, message))
             case protocol.Drained(_, stuck):
