@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tui_runner.engine.protocol import MAX_KEPT_VALUE
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
+from tui_runner.text.describe import item_text
 from tui_runner.text.redaction import MASK, Redaction
 
 SECRET = "hush-hush"
@@ -41,8 +42,12 @@ def test_texts_are_those_that_would_be_made_one_by_one(values: list[str]) -> Non
     for value, text in zip(values, found, strict=True):
         shown = redact(value.encode("utf-8", "backslashreplace").decode())
         assert len(text.encode()) <= 80
-        assert shown.startswith(text)
-        assert len(text) == len(shown) or len(text.encode()) > 76, "no more is cut off than must be"
+        if len(shown.encode()) > 80:
+            start, _, end = text.partition("…")
+            assert len(start.encode()) > 34 and len(end.encode()) > 35, "no more is cut out than must be"
+            assert shown.startswith(start) and shown.endswith(end)
+        else:
+            assert text == shown
 
 
 def test_texts_of_rows_are_short_whatever_their_methods_do() -> None:
@@ -50,10 +55,24 @@ def test_texts_of_rows_are_short_whatever_their_methods_do() -> None:
     values: list[object] = [1, None, wide, list(range(1000)), Broken(), {"url": "https://a:b@c"}]
     one, none, row, numbers, broken, url = text_column(values, Redaction()).to_pylist()
     assert (one, none, broken) == ("1", "None", "(its __str__ raised RuntimeError)")
-    assert row == str(wide)[:80]
-    assert numbers == str(list(range(1000)))[:80].replace("12, 13", "") or numbers.startswith("[0, 1, 2")
+    assert row == "{'column 0': 0, 'column 1': 1, 'column… 'column 10': 10, 'column 11': 11, …}"
+    assert numbers == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, …]"
     assert url == "{'url': 'https://" + MASK + "@c'}"
     assert text_column([], Redaction()).to_pylist() == []
+
+
+def test_long_texts_keep_their_starts_and_ends_without_a_part_of_a_secret() -> None:
+    paths = [f"/srv/data/2026/{'district/' * 20}household-{number}.csv" for number in range(3)]
+    found = text_column(paths, Redaction()).to_pylist()
+    assert [text[-15:] for text in found] == [f"household-{number}.csv"[-15:] for number in range(3)]
+    assert all(text.startswith("/srv/data/2026/district/") and "…" in text for text in found)
+    secret = "s3cr3t" * 30
+    for before, behind in ((0, 0), (30, 5_000), (5_000, 30), (5_000, 5_000)):
+        value = f"{'x' * before}{secret}{'y' * behind}"
+        for each in (value, {"url": value}):
+            (text,) = text_column([each], Redaction([secret])).to_pylist()
+            assert "3cr3" not in text and len(text.encode()) <= 80
+            assert "3cr3" not in item_text(each, Redaction([secret]))
 
 
 values = st.recursive(

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 
 from tui_runner.text.messages import type_name
+from tui_runner.text.paths import cut_middle
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
@@ -256,9 +257,12 @@ _ITEM_TEXT = 200
 
 
 def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
-    """Return a short text for an item, even if its methods raise. Secrets are redacted; pass it through `safe_text`."""
+    """Return a short text for an item, even if its methods raise. A longer text loses its middle.
+
+    Secrets are redacted; pass it through `safe_text`.
+    """
     try:
-        return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
+        return cut_middle(redact(cut_middle(str(value), 2 * (_ITEM_TEXT + LONGEST_SECRET))), _ITEM_TEXT)
     except BaseException as fault:  # the item's __str__ is the user's
         return f"(its __str__ raised {type_name(fault)})"
 

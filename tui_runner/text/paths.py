@@ -72,3 +72,14 @@ def cut_text(text: str, limit: int) -> str:
     if gap := gap_before_last_path(text, len(text) - limit):
         text = text[: gap[0]] + ELLIPSIS + text[gap[1] :]
     return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """Return `text` in at most `limit` characters. A longer text loses its middle, and `…` marks the gap.
+
+    Use this for values of items. The ends of paths and URLs tell them apart, and their beginnings say what they are.
+    """
+    if len(text) <= limit:
+        return text
+    end = limit // 2
+    return text[: limit - end - 1] + ELLIPSIS + text[len(text) - end :]

@@ -18,13 +18,18 @@ import pyarrow.compute as pc
 from tui_runner.engine.protocol import MAX_KEPT_VALUE
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import storable
+from tui_runner.text.paths import cut_middle
 from tui_runner.text.redaction import LONGEST_SECRET, SUSPECT, Redaction
+from tui_runner.text.safe_text import ELLIPSIS
 
 _TEXT_BYTES = 80
-"""Most bytes of an item's text in the ledger: enough for most URLs."""
+"""Most bytes of an item's text in the ledger: enough for most URLs. A longer text loses its middle, because the ends of
+paths and URLs tell them apart."""
+_START, _END = 38, 39
+"""Bytes of the start and of the end of such a text, between which are the three bytes of `…`."""
 _BEYOND = 160
 """Characters beyond the text that are also searched for secrets, because a secret that is cut in two is not found."""
-_LONGEST = _TEXT_BYTES + LONGEST_SECRET
+_LONGEST = 2 * (_TEXT_BYTES + LONGEST_SECRET)
 """Characters of an item's text that are kept until secrets are removed, because a secret that is cut in two is not
 found."""
 _MEMBERS = 12
@@ -34,28 +39,38 @@ large rows takes long."""
 
 def text_column(values: Sequence[object], redact: Redaction) -> pa.StringArray:
     """Return a column with a short text of each item, without secrets and at most 80 bytes long."""
-    longest = _TEXT_BYTES + max(_BEYOND, *map(len, redact.forms), 0)
-    texts = [value[:longest] if type(value) is str else short_text(value) for value in values]
+    longest = 2 * (_TEXT_BYTES + max(_BEYOND, *map(len, redact.forms), 0))
+    texts = [value if type(value) is str and len(value) <= longest else short_text(value, longest) for value in values]
     try:
         column = pa.array(texts, pa.string())
     except UnicodeEncodeError:  # UTF-8 cannot encode lone surrogates
         column = pa.array(list(map(storable, texts)), pa.string())
     column = _replaced(column, _suspects(column, redact), redact)
-    column = pc.utf8_slice_codeunits(column, 0, _TEXT_BYTES)
-    return _replaced(column, pc.greater(pc.binary_length(column), _TEXT_BYTES), _cut)
+    is_long = _is_long(column)
+    if pc.any(is_long).as_py():
+        start, end = pc.utf8_slice_codeunits(column, 0, _START), pc.utf8_slice_codeunits(column, -_END)
+        column = pc.if_else(is_long, pc.binary_join_element_wise(start, end, ELLIPSIS), column)
+    # A text that is not ASCII may still have more bytes.
+    return _replaced(column, _is_long(column), _cut)
 
 
-def short_text(value: object) -> str:
-    """Return the start of an item as text, even if its own methods fail.
+def _is_long(column: pa.StringArray) -> pa.BooleanArray:
+    return pc.greater(pc.binary_length(column), _TEXT_BYTES)
+
+
+def short_text(value: object, limit: int = _LONGEST) -> str:
+    """Return the start and the end of an item as text of at most `limit` characters, even if its own methods fail.
 
     The text still contains secrets, and is long enough that `text_column` finds them.
     """
     try:
+        members = value
         if type(value) is dict and len(value) > _MEMBERS:
-            value = dict(islice(value.items(), _MEMBERS))
+            members = dict(islice(value.items(), _MEMBERS))
         elif type(value) in (list, tuple) and len(value) > _MEMBERS:  # type: ignore[arg-type]  # they have a length
-            value = value[:_MEMBERS]  # type: ignore[index]  # and parts
-        return str(value)[:_LONGEST]
+            members = value[:_MEMBERS]  # type: ignore[index]  # and parts
+        text = str(members)
+        return cut_middle(text if members is value else f"{text[:-1]}, {ELLIPSIS}{text[-1]}", limit)
     except BaseException as fault:  # `__str__` is user code and may raise anything
         return f"(its __str__ raised {type(fault).__name__})"
 
@@ -76,7 +91,8 @@ def _replaced(column: pa.StringArray, mask: pa.BooleanArray, replace: object) ->
 
 
 def _cut(text: str) -> str:
-    return text.encode()[:_TEXT_BYTES].decode(errors="ignore")
+    data = text.encode()
+    return data[:_START].decode(errors="ignore") + ELLIPSIS + data[-_END:].decode(errors="ignore")
 
 
 def json_value(value: object, redact: Redaction) -> str | None:

@@ -18,6 +18,7 @@ from tui_runner.engine.worker.slot import Slot
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.system.clock import time
 from tui_runner.text.describe import describe, item_text, storable
+from tui_runner.text.paths import cut_middle
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import TextStream, last_drawn
 
@@ -67,7 +68,7 @@ class JobLog:
         context = CONTEXT.get()
         if not isinstance(context, Slot) or context.place != place:
             return ""
-        text = storable(item_text(context.value, self._redact)[:MAX_VALUE_LENGTH])
+        text = storable(cut_middle(item_text(context.value, self._redact), MAX_VALUE_LENGTH))
         return "" if text == str(place[1]) else text
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
