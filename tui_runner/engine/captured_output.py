@@ -24,6 +24,7 @@ from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH, JobLog, JobStre
 from tui_runner.system import terminal
 from tui_runner.system.process import flush_files
 from tui_runner.system.terminal import discard_output
+from tui_runner.text.plain_characters import PLAIN
 from tui_runner.text.redaction import LONGEST_SECRET, Redaction
 from tui_runner.text.safe_text import safe_text
 from tui_runner.text.streams import SafeStream, last_drawn
@@ -254,7 +255,7 @@ def _stream_beside(descriptor: int, like: TextIO) -> TextIO:
         beside,
         "w",
         encoding=like.encoding or "utf-8",
-        errors="backslashreplace",
+        errors=PLAIN if descriptor == 2 else "backslashreplace",
         buffering=1 if descriptor == 2 or os.isatty(beside) else -1,
         closefd=False,
     )

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import TextIO
 
+from tui_runner.text.plain_characters import PLAIN
+
 LOST = "the terminal is gone; the run continues without it"
 """Log message for a terminal that has disappeared."""
 
@@ -69,7 +71,7 @@ def prepare_streams() -> None:
         if stream is None:  # the shell has closed it (`>&-`)
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=PLAIN if name == "stderr" else "backslashreplace")
     if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
         sys.stdout = _buffered(sys.stdout)
 

@@ -36,7 +36,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
-from tui_runner.tui.terminal.plain_characters import PlainCharacters, is_unicode
+from tui_runner.text.plain_characters import PlainCharacters, is_unicode
 
 
 def captured_output_of(app: App[Any]) -> CapturedOutput:

@@ -1,14 +1,14 @@
-"""Replaces characters that the encoding of a terminal lacks by characters of the same width.
+"""Replaces characters that the encoding of a terminal or a stream lacks by characters of the same width.
 
-Without replacements, the stream to the terminal would write each of these characters as an escape of six characters,
-which would displace the rest of the line.
+Without replacements, a stream would write each of these characters as an escape of six characters, which would displace
+the rest of the line of a screen, and make a message hard to read.
 """
 
 from __future__ import annotations
 
 import codecs
 
-from rich.cells import cell_len
+from tui_runner.text.safe_text import display_width
 
 _GROUPS = {
     "-": "─╌┄┈╴╶╼╾‐‑‒–—―▔⎯",
@@ -80,4 +80,19 @@ class PlainCharacters(dict[str, str]):
 def _stand_in(character: str) -> str:
     if ord(character) in _BRAILLE:
         return _DENSITY[(ord(character) - _BRAILLE.start).bit_count()]
-    return _STAND_INS.get(character) or "?" * cell_len(character)
+    return _STAND_INS.get(character) or "?" * display_width(character)
+
+
+PLAIN = "tui-runner.plain"
+"""Name of an error handler for streams of messages. It writes replacements of the characters that tui-runner itself
+uses, such as `>` for `→`, and escapes of all others, because a replacement would change a text of the user."""
+
+
+def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    return "".join(_STAND_INS.get(each) or ascii(each)[1:-1] for each in characters), error.end
+
+
+codecs.register_error(PLAIN, _replaced)

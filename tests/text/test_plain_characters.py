@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from tui_runner.tui.terminal.plain_characters import PlainCharacters, is_unicode
+from tui_runner.text.plain_characters import PLAIN, PlainCharacters, is_unicode
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS, RUN_GLYPHS
 
 
@@ -28,6 +28,11 @@ def test_states_have_stand_ins_of_their_own() -> None:
     runs = [ascii.of(glyph) for glyph, _ in RUN_GLYPHS.values()]
     assert "?" not in chunks + runs
     assert len(set(chunks)) == len(chunks) and len(set(runs)) == len(runs)
+
+
+def test_messages_have_stand_ins_of_glyphs_and_escapes_of_other_characters() -> None:
+    assert "3 × → “é”…".encode("ascii", PLAIN) == rb"""3 x > "\xe9"."""
+    assert "→ \ud800 書".encode("utf-8", PLAIN) == "→ \\ud800 書".encode()
 
 
 def test_utf_8_needs_none() -> None:
