@@ -10,7 +10,7 @@ import pytest
 from support.told_run import picture
 
 from tui_runner.cli.overwritten_line import Lines, cut_to, wrapped
-from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path
+from tui_runner.cli.progress_lines import Recorded, closing_lines, live_line, progress_line, shown_path
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
 from tui_runner.engine.states import ChunkState, RunState
@@ -220,6 +220,29 @@ def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> Non
     assert ("books run 3" in line and "50.2/s" in line and "400 MB" in line) is (width >= 120)
 
 
+def test_the_bar_gives_way_to_the_failed_items() -> None:
+    eta = (99.0, 160.0)
+    running = picture(items_total=399, items_done=123, items_failed=53, eta_seconds=eta, in_flight=2)
+    assert live_line(running, 60) == "━━━╸────   44.1 %  176/399  53 failed  ETA 00:01:39–00:02:40"
+    begun = picture(items_total=399, items_done=36, eta_seconds=eta, in_flight=2)
+    assert live_line(begun, 60) == "books run 3  ╸──────    9.0 %  36/399  ETA 00:01:39–00:02:40"
+
+
+def test_a_resumed_run_that_was_stopped_again_counts_the_items_that_had_failed_before() -> None:
+    stopped = picture(
+        state=RunState.STOPPED, items_skipped=20, rows_skipped=0, items_failed=2, active_before=60.0, elapsed=10.0,
+        held_seconds=5.0,
+    )  # fmt: skip
+    group = FailureGroup(
+        "ValueError", "no", items_failed=7, attempts=9, recovered=0, chunks=2, first_seen=EPOCH, last_seen=EPOCH,
+        newest_item=7, newest_item_text="", newest_message="no", newest_traceback="", messages_differ=False,
+    )  # fmt: skip
+    lines = closing_lines(stopped, "books.duckdb", GO_ON, recorded=Recorded([group], 1, 7))
+    assert "50 done, 7 failed, 2 of them since it began again, " in lines[0]
+    assert "00:01:10 (00:00:10 since it began again, 00:00:05 of that waiting for hosts)" in lines[0]
+    assert lines[1] == "  7 × ValueError: no"
+
+
 def test_lines_count_the_retries_that_the_budget_holds_back() -> None:
     slow = picture(items_total=100_000, items_done=38_202, retries_over_budget=312)
     assert "312 held by the retry budget" in live_line(slow, 100) and "312 held by the retry" in progress_line(slow)
@@ -311,7 +334,7 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     )  # fmt: skip
     later = replace(failed, type="OSError", items_failed=0, recovered=60)
     snapshot = picture(state=RunState.FINISHED, items_failed=9, errors=(ErrorGroup(99, "KeyError", "x"),))
-    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed, later], 1))
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=Recorded([failed, later], 1, 7))
     assert lines[1:4] == [
         "  9 × ReadTimeout: page 7 (and alike) (+33 attempts that later succeeded)",
         "  60 attempts, no item failed, all later succeeded: OSError: page 7 (and alike)",
@@ -319,9 +342,9 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     ]
     other = replace(failed, type="WorkerKilled", items_failed=0, attempts=3, recovered=0, messages_differ=False)
     other = replace(other, failed_otherwise=1, other_error="KilledTooOften: page \x1b[2J")
-    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed, other], 1))
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=Recorded([failed, other], 1, 7))
     assert lines[2] == "  3 attempts ended by WorkerKilled: page 7; the item failed with: KilledTooOften: page ␛[2J"
-    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed], 6))
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=Recorded([failed], 6, 7))
     assert lines[2] == "  and 5 more kinds"  # with failed items
 
 
@@ -335,7 +358,7 @@ def test_closing_lines_have_the_first_line_of_a_message() -> None:
         last_seen=EPOCH, newest_item=7, newest_item_text="", newest_message=message, newest_traceback="",
         messages_differ=False,
     )  # fmt: skip
-    assert closing_lines(picture(), "books.duckdb", GO_ON, recorded=([recorded], 1))[1] == (
+    assert closing_lines(picture(), "books.duckdb", GO_ON, recorded=Recorded([recorded], 1, 7))[1] == (
         "  3 × HTTPStatusError: 404 Not Found for url"
     )
 

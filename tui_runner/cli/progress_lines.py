@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,7 @@ from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
+from tui_runner.store.ledger import Ledger
 from tui_runner.store.ledger.reports import FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.records import RUN_COLUMN
 from tui_runner.store.sql import quote
@@ -90,9 +92,9 @@ def _state_and_reason(snapshot: Snapshot) -> str:
     return f"{snapshot.state.value}{when}{why}"
 
 
-_BAR_LEAST, _BAR_MOST = 8, 30
-"""Smallest and largest width of the progress bar, in cells. A cell of a smaller bar would stand for more than an eighth
-of the run. A larger bar would say no more than the percentage beside it."""
+_BAR_LEAST, _BAR_MOST = 5, 30
+"""Smallest and largest width of the progress bar, in cells. Half a cell of a smaller bar would stand for more than a
+tenth of the run. A larger bar would say no more than the percentage beside it."""
 
 
 _REASON_LEAST = 48
@@ -203,8 +205,9 @@ def _with_bar(parts: Sequence[_Part], kept: set[int], snapshot: Snapshot, width:
     texts = [text for place, (text, _) in enumerate(parts) if place in kept]
     cells = min(width - _width(parts, kept) - 2, _BAR_MOST)
     if cells >= _BAR_LEAST and texts and snapshot.items_total:
-        filled = min(int(snapshot.items_finished / snapshot.items_total * cells), cells)
-        texts.insert(1 if 0 in kept else 0, "━" * filled + "─" * (cells - filled))
+        halves = min(round(snapshot.items_finished / snapshot.items_total * cells * 2), cells * 2)
+        filled = "━" * (halves // 2) + "╸" * (halves % 2)
+        texts.insert(1 if 0 in kept else 0, filled + "─" * (cells - len(filled)))
     return texts
 
 
@@ -212,9 +215,19 @@ def _width(parts: Sequence[_Part], kept: set[int]) -> int:
     return sum(display_width(parts[place][0]) + 2 for place in kept) - 2
 
 
-Recorded = tuple[Sequence[FailureGroup], int]
-"""The first groups of errors from the ledger, and the number of all groups with failed items, or of all groups if no
-item failed."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The failures of an ended run in the ledger.
+
+    Attributes:
+        groups: the first groups of errors.
+        kinds: number of all groups with failed items, or of all groups if no item failed.
+        items_failed: number of failed items, including those of earlier processes that have not run again.
+    """
+
+    groups: Sequence[FailureGroup]
+    kinds: int
+    items_failed: int
 
 
 def recorded_failures(control: RunControl) -> Recorded | None:
@@ -224,7 +237,7 @@ def recorded_failures(control: RunControl) -> Recorded | None:
     later.
     """
     snapshot, database = control.snapshot(), control.database
-    if database is None or not snapshot.errors:
+    if database is None or not (snapshot.errors or snapshot.is_resumed):
         return None
     try:
         cursor = database.cursor()
@@ -234,7 +247,7 @@ def recorded_failures(control: RunControl) -> Recorded | None:
             every = len(failed or groups)
             if every == _SHOWN_ERROR_GROUPS:
                 every = count_failure_groups(cursor, snapshot.run_id, with_failed=bool(failed))
-            return groups, every
+            return Recorded(groups, every, Ledger(cursor).totals(snapshot.run_id).failed)
         finally:
             database.close_cursor(cursor)
     except (duckdb.Error, UserError):  # the database is lost; the caller then uses the snapshot
@@ -252,13 +265,12 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Recor
     """
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
-    lines = [summary(snapshot, database)]
+    lines = [summary(snapshot, database, recorded.items_failed if recorded else None)]
     if snapshot.state is RunState.FINISHED and snapshot.items_total == 0:
         lines.append("no item was read: the input is empty, or --limit is 0")
     if recorded is not None:
-        groups, every = recorded
-        lines.extend(map(_group_line, groups))
-        more = every - len([group for group in groups if group.items_failed] or groups)
+        lines.extend(map(_group_line, recorded.groups))
+        more = recorded.kinds - len([group for group in recorded.groups if group.items_failed] or recorded.groups)
     else:
         shown = snapshot.errors[:_SHOWN_ERROR_GROUPS]
         lines.extend(_error_line(group, snapshot) for group in shown)
@@ -269,7 +281,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Recor
     if snapshot.reason:
         lines.append(safe_text(snapshot.reason))
     path = shlex.quote(database)
-    if snapshot.items_failed:
+    if snapshot.items_failed or (recorded and recorded.items_failed):
         lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
     if snapshot.rows:
         # The table may also have rows of earlier runs.
@@ -316,10 +328,19 @@ def complaint(snapshot: Snapshot) -> str:
     return f"tui-runner: {safe_text(f'{snapshot.job} run {snapshot.run_id} could not begin: {snapshot.reason}')}"
 
 
-def summary(snapshot: Snapshot, database: str) -> str:
-    """Return one line about an ended run: its state, items, rows and time."""
+def summary(snapshot: Snapshot, database: str, recorded_failed: int | None = None) -> str:
+    """Return one line about an ended run: its state, items, rows and time.
+
+    Args:
+        snapshot: the last snapshot of the run.
+        database: path of the database, as written from the current folder.
+        recorded_failed: the failed items in the ledger, with those of earlier processes that have not run again; None
+            if unknown.
+    """
     parts = [f"{snapshot.items_done:,} done"]
-    if snapshot.items_failed:
+    if recorded_failed is not None and recorded_failed > snapshot.items_failed:
+        parts.append(f"{recorded_failed:,} failed, {snapshot.items_failed:,} of them since it began again")
+    elif snapshot.items_failed:
         parts.append(f"{snapshot.items_failed:,} failed")
     if snapshot.items_cancelled:
         parts.append(f"{snapshot.items_cancelled:,} cancelled")
@@ -329,10 +350,13 @@ def summary(snapshot: Snapshot, database: str) -> str:
     # Automatic pauses (for memory, an outage, a full disk) may be most of the time for which the user waited.
     paused = snapshot.paused_seconds >= 1.0
     parts_of_time = [f"{duration(snapshot.wall_seconds)} with pauses"] if paused else []
+    waited = f"{duration(snapshot.held_seconds)} waiting for hosts" if snapshot.held_seconds >= 1.0 else ""
     if snapshot.active_before >= 1.0:
-        parts_of_time.append(f"{duration(snapshot.elapsed)} of it now")
-    if snapshot.held_seconds >= 1.0:
-        parts_of_time.append(f"{duration(snapshot.held_seconds)} waiting for hosts")
+        # The waits of earlier processes are unknown.
+        parts_of_time.append(f"{duration(snapshot.elapsed)} since it began again")
+        waited = waited.replace(" ", " of that ", 1)
+    if waited:
+        parts_of_time.append(waited)
     took = duration(snapshot.active_seconds) + (f" ({', '.join(parts_of_time)})" if parts_of_time else "")
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "

@@ -539,12 +539,15 @@ def summary(
     seconds = snapshot.elapsed
     reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
     items = [f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}"]
+    since = " since it began again" if snapshot.is_resumed else ""
+    # Once a resumed run is finished, all items that had failed before have run again.
+    are_new = since if snapshot.state is not RunState.FINISHED else ""
     if snapshot.items_failed:
-        items.append(f"{snapshot.items_failed:,} failed ({percent(snapshot.items_failed, snapshot.items_ended)})")
+        share = percent(snapshot.items_failed, snapshot.items_ended)
+        items.append(f"{snapshot.items_failed:,} failed ({share}){are_new}")
     if snapshot.items_cancelled:
         items.append(f"{snapshot.items_cancelled:,} cancelled")
     if snapshot.retries:
-        since = " since it began again" if snapshot.is_resumed else ""
         items.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}{since}")
     rows = (
         f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
@@ -607,6 +610,8 @@ def summary(
     kinds = len(failed) if failures is not None else max(len(failed), snapshot.failed_groups or snapshot.error_groups)
     if more := kinds - len([place for place in failed if place < _GROUPS]):
         lines.append((8, _row("", more_kinds(more))))
+    if are_new and groups and failures is None:
+        lines.append((8, _row("", "errors since the run began again; the list of errors has all", "muted")))
     if not snapshot.state.ended:
         # After the end, the commands below name the database.
         lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
