@@ -294,6 +294,12 @@ def test_a_refusal_of_the_tried_item_is_told_with_its_status():
     desk.now += 2
     desk(HostRefused(0, "h.org", 3.0, 3.0, 429))
     assert desk.told[-1] == ("INFO", "the item that was tried was refused by h.org (429); the next one in 8 s")
+    desk(TryNow())
+    desk.now += 2
+    fail(desk, 0, ok=1)
+    assert desk.told[-1] == ("INFO", "an item succeeded: the run continues")
+    desk(HostRefused(0, "h.org", 3.0, 3.0, 429))
+    assert "that was tried" not in desk.told[-1][1], "it is a later item"
 
 
 def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():

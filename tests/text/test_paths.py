@@ -44,6 +44,8 @@ def test_lines_of_every_screen_keep_the_names_of_files() -> None:
     )
     assert cut_text(ERROR, 70).endswith("'…/card-1/image-00195.raw'")
     assert cut_text(ERROR, 48) == "[Errno 2] No such file or di…'…/image-00195.raw'"
+    bare = "unexpected token 'tok1989' in the file /srv/data/abc/mod_1989.py"
+    assert cut_text(bare, 40) == "unexpected token 'tok1989' …/mod_1989.py"
     assert cut_text(ERROR, 30) == "[Errno 2] No such file or dir…"
 
 

@@ -214,6 +214,7 @@ async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and
     past = History(tmp_path / "queries.jsonl", clock=lambda: now[0])
     past.add("SELECT title FROM books")
     past.add("SELECT nothing FROM nowhere", failed=True)
+    past.add("SELECT 1 FROM books, books", ended=True)
     past.add("SELECT count(*) FROM books WHERE stars = 5 AND title <> '" + "x" * 400 + "'")
     app = query_app(database, tmp_path)
     async with driven(app, size=(120, 40)) as pilot:
@@ -222,6 +223,7 @@ async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and
         await at.press("f3")
         assert re.search(r"SELECT title FROM books +2 h ago", at.shown())
         assert re.search(r"SELECT nothing FROM nowhere +2 h ago  ▲ failed", at.shown())
+        assert re.search(r"SELECT 1 FROM books, books +2 h ago  ⊘ ended", at.shown())
         # However long a statement is, there is room for its end and for when it was run.
         assert re.search(r"SELECT count\(\*\) FROM books WHERE stars = 5 .*…x+' +2 h ago", at.shown())
         await at.press(*"BOOKS stars")
@@ -230,7 +232,7 @@ async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and
         assert "nothing has all of these words" in at.shown()
         await at.press("enter")
         assert isinstance(app.screen, Search)  # there is nothing to choose
-        await at.press("ctrl+u", *"select", "down", "enter")
+        await at.press("ctrl+u", *"select", "down", "down", "enter")
         assert at.tab.editor.text == "SELECT nothing FROM nowhere"
         at.tab.editor.load_text("")
         await at.press("f3", *"failed", "enter")

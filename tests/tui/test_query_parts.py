@@ -223,9 +223,15 @@ def test_history_knows_when_statements_were_run_and_which_failed(tmp_path: Path)
     history.add("SELECT x")
     history.mark_failed("SELECT x")
     history.mark_failed("SELECT unheard_of")
+    history.add("SELECT y")
+    history.mark_failed("SELECT y", ended=True)
     now[0] = 200.0
     history.add("SELECT 0")
-    assert History(path).entries == [PastStatement("SELECT x", 100.0, failed=True), PastStatement("SELECT 0", 200.0)]
+    assert History(path).entries == [
+        PastStatement("SELECT x", 100.0, failed=True),
+        PastStatement("SELECT y", 100.0, ended=True),
+        PastStatement("SELECT 0", 200.0),
+    ]
 
 
 def test_a_pipe_in_the_place_of_the_history_does_not_block(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from support.query_world import desk, make_database
 
 from tui_runner.store.database import Database
 from tui_runner.tui.query.catalog_tree import Catalog
+from tui_runner.tui.query.header import Growth
 
 SMALL = (80, 24)
 
@@ -107,3 +108,9 @@ async def test_the_list_of_words_says_which_key_takes_one(database: Database, tm
         assert " Tab, Enter take it" in at.shown()
         await at.press("up", "enter")
         assert at.tab.editor.text == "SELECT price" and "take it" not in at.shown()
+
+
+def test_the_progress_of_a_statement_is_shown_only_while_it_grows() -> None:
+    growth = Growth()
+    seen = [(0.0, None), (0.25, 0.2), (0.5, 0.2), (0.75, 0.3), (2.5, 0.3), (3.0, 0.3), (3.25, 0.4), (3.5, 1.0)]
+    assert [growth.of(progress, at) for at, progress in seen] == [None, None, None, 0.3, 0.3, None, 0.4, None]

@@ -59,7 +59,7 @@ def gap_before_last_path(text: str, over: int) -> tuple[int, int] | None:
     match = _LAST.search(text)
     if over <= 0 or match is None:
         return None
-    stop = match.start()
+    stop = match.start() + match[0].startswith(ELLIPSIS)  # one mark is enough for the gap and the path
     start = max(stop - over - len(ELLIPSIS), 0)
     while start and display_width(text[start:stop]) <= over:
         start -= 1

@@ -559,7 +559,7 @@ class Scheduler:
 
     def _tell_of_refused_trial(self, host: str, status: int) -> None:
         """Log that a host has refused the request of the item that was tried, which uses up no attempt of the item."""
-        if self._awaits_trial:
+        if self._awaits_trial and self._status.has(PauseCause.OUTAGE):
             self._awaits_trial = False
             text = f"the item that was tried was refused by {host} ({status})"
             self._step.tell("INFO", f"{text}{self._next_trial_text}")

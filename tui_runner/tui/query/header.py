@@ -37,6 +37,38 @@ class QueryState:
     writes: bool
 
 
+_STUCK = 2.0
+"""Seconds for which DuckDB's progress of a statement is shown if it does not grow."""
+
+
+class Growth:
+    """Tells a progress that grows from one that says nothing.
+
+    DuckDB reports how much of a table it has read. During a large join or a sort, which may take most of the time, that
+    does not grow: it stays at 73 %, or at 100 %, from the first moment to the end.
+    """
+
+    def __init__(self) -> None:
+        self._least = 1.0
+        self._most = 0.0
+        self._grown_at = 0.0
+
+    def of(self, progress: float | None, seconds: float) -> float | None:
+        """Return `progress` if it has grown since the first call and within the last `_STUCK` seconds, else None.
+
+        Args:
+            progress: share that is done, 0.0 to 1.0; None if unknown.
+            seconds: duration of the statement so far.
+        """
+        if progress is None or progress <= 0:
+            return None
+        self._least = min(self._least, progress)
+        if progress > self._most:
+            self._most, self._grown_at = progress, seconds
+        has_grown = self._least < self._most < 1.0
+        return progress if has_grown and seconds - self._grown_at < _STUCK else None
+
+
 class QueryHeader(PaintedWidget):
     """The header: the database and the tabs at the left, the run and the mode (read only or writes) at the right."""
 
@@ -134,7 +166,7 @@ class QueryStatus(PaintedWidget):
             key: the key that ends it.
             ending: True if the user has asked to end it.
         """
-        share = "" if progress is None or progress <= 0 else f"  {progress:.0%}"
+        share = "" if progress is None else f"  {progress:.0%}"
         word = "ending" if ending else "running"
         self._set(
             (f" ▶ {word} {duration(seconds, short=True)}{share}", "running"),

@@ -415,8 +415,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             self._leave_opening(event.tab)
 
     def on_query_tab_failed(self, event: QueryTab.Failed) -> None:
-        """Mark the statement of the message as failed in the history."""
-        self._history.mark_failed(event.sql)
+        """Mark the statement of the message as failed or ended in the history."""
+        self._history.mark_failed(event.sql, ended=event.ended)
 
     def on_catalog_insert(self, event: Catalog.Insert) -> None:
         """Insert the name of a table or column into the editor.
@@ -569,7 +569,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         picks = []
         for entry in entries:
             when = "" if entry.at is None else ago(now - entry.at)
-            remark = f"{when}  {CHUNK_GLYPHS[ChunkState.FAILED]} failed" if entry.failed else when
+            state = ChunkState.FAILED if entry.failed else ChunkState.CANCELLED if entry.ended else None
+            outcome = "failed" if entry.failed else "ended"
+            remark = when if state is None else f"{when}  {CHUNK_GLYPHS[state]} {outcome}"
             picks.append(Pick(without_middle(" ".join(entry.sql.split()), 300), remark, entry.sql))
         title = "Statements, newest first"
         pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)

@@ -46,11 +46,13 @@ class PastStatement:
         sql: text of the statement.
         at: time of its last run, in seconds since the epoch; None if unknown.
         failed: True if its last run failed.
+        ended: True if the user ended its last run.
     """
 
     sql: str
     at: float | None = None
     failed: bool = False
+    ended: bool = False
 
 
 class History:
@@ -85,12 +87,17 @@ class History:
             self._entries = self._read()
         return list(self._entries)
 
-    def mark_failed(self, sql: str) -> None:
-        """Record that the last run of a statement has failed, if the statement is in the history."""
-        if any(each.sql == sql for each in self.entries):
-            self.add(sql, failed=True)
+    def mark_failed(self, sql: str, *, ended: bool = False) -> None:
+        """Record that the last run of a statement has failed, if the statement is in the history.
 
-    def add(self, sql: str, *, failed: bool = False) -> None:
+        Args:
+            sql: text of the statement.
+            ended: True if the statement has not failed, but the user has ended it.
+        """
+        if any(each.sql == sql for each in self.entries):
+            self.add(sql, failed=not ended, ended=ended)
+
+    def add(self, sql: str, *, failed: bool = False, ended: bool = False) -> None:
         """Add a statement as the newest one. If it is in the history already, replace its entry.
 
         A blank statement, and one of more than `_LONGEST` characters, is not added.
@@ -99,7 +106,7 @@ class History:
             return
         # Read the file again, because another process of the user may have added statements.
         known = [each for each in self._read() if each.sql != sql]
-        self._entries = [*known, PastStatement(sql, self._clock(), failed)][-KEPT:]
+        self._entries = [*known, PastStatement(sql, self._clock(), failed, ended)][-KEPT:]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not known:
@@ -148,8 +155,8 @@ def _entry(found: object) -> PastStatement | None:
         return PastStatement(found)
     if not isinstance(found, dict) or not isinstance(found.get("sql"), str):
         return None
-    at = found.get("at")
-    return PastStatement(found["sql"], float(at) if isinstance(at, int | float) else None, found.get("failed") is True)
+    at = float(found["at"]) if isinstance(found.get("at"), int | float) else None
+    return PastStatement(found["sql"], at, found.get("failed") is True, found.get("ended") is True)
 
 
 def check_readable(path: Path) -> None:

@@ -37,7 +37,7 @@ from tui_runner.tui.base_app import COMPLAINT_SECONDS
 from tui_runner.tui.query.cell_viewer import changed_cells
 from tui_runner.tui.query.completion import Vocabulary
 from tui_runner.tui.query.editor import Editor, Suggestions
-from tui_runner.tui.query.header import QueryStatus
+from tui_runner.tui.query.header import Growth, QueryStatus
 from tui_runner.tui.query.result_chart import ChartKind, ResultChart, suitable_kinds
 from tui_runner.tui.query.result_grid import Order, ResultGrid
 
@@ -92,11 +92,12 @@ class QueryTab(Vertical):
             self.sql = sql
 
     class Failed(Message):
-        """Message: a statement was refused, or ended with an error."""
+        """Message: a statement was refused, or ended with an error. With `ended`, the user has ended it."""
 
-        def __init__(self, sql: str) -> None:
+        def __init__(self, sql: str, *, ended: bool = False) -> None:
             super().__init__()
             self.sql = sql
+            self.ended = ended
 
     def __init__(self, console: AnyConsole, suggestions: Suggestions, text: str = "") -> None:
         super().__init__()
@@ -110,6 +111,7 @@ class QueryTab(Vertical):
         self._busy = False
         self._ending = False
         self._started = 0.0
+        self._growth = Growth()
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
@@ -465,6 +467,7 @@ class QueryTab(Vertical):
     def _begin_busy(self) -> None:
         self._busy, self._ending = True, False
         self._started = time.monotonic()
+        self._growth = Growth()
         self._timer = self.set_interval(_TICK, self._look)
 
     def _end_busy(self) -> bool:
@@ -484,7 +487,7 @@ class QueryTab(Vertical):
         if self._busy and self.is_attached and (not self.watching or self._ending):
             seconds = time.monotonic() - self._started
             key = key_of(self.screen, "query.back")
-            self.status.running(seconds, self.console.progress(), key, ending=self._ending)
+            self.status.running(seconds, self._growth.of(self.console.progress(), seconds), key, ending=self._ending)
 
     def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
         if self._closed:
@@ -496,6 +499,8 @@ class QueryTab(Vertical):
             return
         self.stop_watching("watching ended" if keep else "")
         if isinstance(error, QueryCancelled):
+            if not keep:
+                self.post_message(self.Failed(statement.sql, ended=True))
             self._ended(time.monotonic() - self._started)
             return
         place = ""
