@@ -255,6 +255,32 @@ async def test_everything_on_the_screens_of_a_run_can_be_read(theme: str, tmp_pa
             assert "tui-runner open" in screen_text(app) and not hard_to_read(app)
 
 
+def unknown_pairs(app: App[Any]) -> list[str]:
+    """Return the words on the screen of which the terminal decides the colour, but not that of the background."""
+    return [
+        segment.text
+        for strip in app.screen._compositor.render_strips()
+        for segment in strip
+        if (style := segment.style) is not None and style.bgcolor is not None and not style.bgcolor.is_default
+        if (style.color is None or style.color.is_default) and any(map(str.isalnum, segment.text))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["ansi-dark", "ansi-light"])
+async def test_texts_in_the_colour_of_the_terminal_are_on_its_background(theme: str, tmp_path: Path) -> None:
+    async with driven(RunnerApp(FakeRunControl(busy()), theme=theme), size=(120, 40)) as pilot:
+        assert not unknown_pairs(await read(pilot))
+    database = make_database(tmp_path / "books.duckdb")
+    app = query_app(database, tmp_path, theme, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        assert not unknown_pairs(app), "the proposed statement is selected"
+        await at.press("f6")
+        assert not unknown_pairs(app), "the result has the focus"
+    database.close()
+
+
 @pytest.mark.parametrize("theme", ["night", "day", "high-contrast", "colour-blind"])
 async def test_everything_in_the_form_of_a_job_can_be_read(theme: str, tmp_path: Path) -> None:
     (tmp_path / "scrape.py").write_text(JOB)

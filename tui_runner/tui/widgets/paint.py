@@ -268,7 +268,7 @@ class RoleStyles(Widget):
             width: cells.
             base: style of cells behind the line. Its background is that of the whole line.
         """
-        back = Style(bgcolor=base.bgcolor)
+        back = Style(bgcolor=base.bgcolor, reverse=base.reverse or None)
         segments = [Segment(text, self.role_style(role) + back) for text, role in merged(line)]
         return Strip(segments).adjust_cell_length(width, base)
 
