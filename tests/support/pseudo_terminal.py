@@ -128,7 +128,7 @@ class PseudoTerminal:
             if condition():
                 return
             time.sleep(0.02)
-        raise AssertionError(f"no {what}; last output: {self.text()[-2000:]!r}")
+        raise AssertionError(f"no {what}; last output: {self.text()[-8000:]!r}")
 
     def exit_code(self) -> int:
         """Wait for the end."""
