@@ -171,7 +171,7 @@ def run_details(
     lines += [
         *_gap(height),
         *wrapped(
-            f"{keys['resume']} goes on with the items that are left{again}. {keys['query']} queries its rows.",
+            f"{keys['choose']} goes on with the items that are left{again}. {keys['query']} queries its rows.",
             width,
             "muted",
         ),

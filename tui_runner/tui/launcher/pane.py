@@ -245,7 +245,6 @@ class Pane(Vertical):
 
 _KEYS = {
     "choose": "choose",
-    "resume": "resume",
     "retry": "retry",
     "query": "open_database",
     "copy_samples": "copy_samples",
