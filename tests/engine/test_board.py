@@ -9,7 +9,6 @@ import pytest
 from support.snapshot_harness import SnapshotHarness, builder
 
 from tui_runner.engine.guards import MemoryMeasured
-from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.chunk_views import Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.protocol import (
@@ -265,14 +264,14 @@ def test_there_is_no_estimate_while_most_of_what_is_left_waits_for_its_next_atte
     desk.now += 3.0
     desk.end(0, good=4)
     for delayed, known in ((47, True), (48, False), (0, True)):
-        desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, delayed=delayed), desk.now)
+        desk.board.progress(Progress(0, {}, (), 8, 0, False, delayed=delayed), desk.now)
         assert (desk.picture().eta_seconds is not None) is known
         assert desk.picture().awaits_attempts is not known
 
 
 def test_the_next_attempt_is_counted_down_between_reports(desk):
     assert desk.picture().next_attempt is None
-    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, delayed=2, next_attempt=4.0), desk.now)
+    desk.board.progress(Progress(0, {}, (), 8, 0, False, delayed=2, next_attempt=4.0), desk.now)
     assert desk.picture().next_attempt == 4.0
     desk.now += 3.0
     assert desk.picture().next_attempt == 1.0
@@ -313,7 +312,8 @@ def test_a_run_stalls_when_nothing_ends_for_longer_than_usual(desk):
 
 
 def test_slow_items_are_usual_where_all_of_them_are_slow(desk):
-    desk.fly(seconds=[1.0], latencies={bucket(10.0): 20})
+    desk.fly(seconds=[1.0])
+    desk.time(*[10.0] * 20)
     desk.now += 40.0
     desk.fly(seconds=[40.0])
     assert desk.picture().stalled_seconds is None
@@ -337,7 +337,8 @@ def test_a_slow_item_makes_the_estimate_a_least_time_and_no_end_is_promised_whil
     desk.now += 5.0
     desk.end(0, good=9)
     desk.end(1, good=5)
-    desk.fly(seconds=[0.2] * 4, latencies={bucket(0.3): 15})
+    desk.fly(seconds=[0.2] * 4)
+    desk.time(*[0.3] * 15)
     assert desk.picture().eta.startswith("ETA 00:00:0")
     desk.fly(seconds=[4.0] * 4)
     assert desk.picture(after=3.8).eta == "ETA ≥ 00:00:02", "the fifth waits for the others"
@@ -353,7 +354,7 @@ def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
     held = (InFlight(0, 0, "a", 1, 60.0, "h.org"),)
     waits = {number: ChunkWait("h.org", math.inf) for number in desk.scheduler.workers[0].chunks}
-    report = Progress(0, {0: 1}, held, 8, {}, 0, False, held={0: 1}, waits=waits)
+    report = Progress(0, {0: 1}, held, 8, 0, False, held={0: 1}, waits=waits)
     desk.handle(report)
     desk.board.progress(report, desk.now)
     picture = desk.picture(after=30.0)
@@ -376,7 +377,7 @@ def test_a_run_whose_items_wait_for_a_host_that_limits_them_is_not_stalled(desk)
 
     def stalled(*others: InFlight) -> float | None:
         count = 1 + len(others)
-        report = Progress(0, {0: count}, (held, *others), 8, {}, 0, False, held={0: 1}, waits=waits)
+        report = Progress(0, {0: count}, (held, *others), 8, 0, False, held={0: 1}, waits=waits)
         desk.handle(report)
         desk.board.progress(report, desk.now)
         return desk.picture().stalled_seconds
@@ -391,7 +392,7 @@ def test_the_time_in_which_all_items_wait_for_hosts_is_measured(desk):
     desk.end(0, good=5)
     assert desk.picture().held_seconds == 0.0
     waits = {number: ChunkWait("h.org", 30.0) for number in desk.scheduler.workers[0].chunks}
-    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits=waits), desk.now)
+    desk.board.progress(Progress(0, {}, (), 8, 0, False, waits=waits), desk.now)
     for _ in range(20):
         desk.picture(after=0.25)
     assert desk.picture().held_seconds == pytest.approx(5.0, abs=0.25), "with the second before it was visible"
@@ -407,7 +408,7 @@ def test_a_paused_host_is_no_pause_of_the_run_while_another_chunk_can_go_on(desk
     chunks = sorted(desk.scheduler.workers[0].chunks)
     waits = {number: ChunkWait("h.org", math.inf) for number in chunks}
     for others in ({}, {chunks[0]: ChunkWait("i.org", 5.0)}, {chunks[0]: ChunkWait("", 5.0)}):
-        report = Progress(0, {}, (), 8, {}, 0, False, waits={**waits, **others})
+        report = Progress(0, {}, (), 8, 0, False, waits={**waits, **others})
         desk.handle(report)
         desk.board.progress(report, desk.now)
         assert desk.picture().waits_for_user is not bool(others), others
@@ -441,7 +442,7 @@ def test_resuming_a_run_that_paused_hosts_hold_resumes_the_hosts(desk):
     desk.handle(PauseHosts(("h.org",), True))
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
     waits = {number: ChunkWait("h.org", math.inf) for number in desk.scheduler.workers[0].chunks}
-    desk.handle(Progress(0, {}, (), 8, {}, 0, False, waits=waits))
+    desk.handle(Progress(0, {}, (), 8, 0, False, waits=waits))
     orders = [action.order for action in desk.scheduler.handle(ResumeRun(), desk.now) if isinstance(action, SendOrder)]
     assert PauseHost("h.org", False) in orders
 
@@ -484,11 +485,11 @@ def test_the_oldest_items_come_first_and_are_few(desk):
 
 def test_percentiles_are_those_of_all_attempts(desk):
     assert desk.picture().p50 is None
-    desk.fly(latencies={bucket(0.1): 90})
-    desk.fly(latencies={bucket(5.0): 10})
+    desk.time(*[0.1] * 90)
+    desk.time(*[5.0] * 10)
     picture = desk.picture()
-    assert picture.p50 == pytest.approx(0.1, rel=0.09)
-    assert picture.p95 == pytest.approx(5.0, rel=0.09)
+    assert picture.p50 == pytest.approx(0.1, rel=0.018)
+    assert picture.p95 == pytest.approx(5.0, rel=0.018)
 
 
 # --- chunks -------------------------------------------------------------------------------------------------
@@ -592,6 +593,46 @@ def test_samples_have_the_highest_rate_of_the_graph_and_the_end_of_the_run(desk)
     desk.now += 1.0
     desk.end(1, good=4)
     assert sampled(EndRun(RunState.FINISHED, "")).items_done == 10
+
+
+def test_no_rate_or_memory_that_was_shown_is_above_the_maximum_of_the_samples(desk):
+    samples, shown, memory = [], [], []
+    for step in range(240):  # a minute
+        desk.now += 0.25
+        if step % 30 < 20:
+            desk.end(step // 30, good=step % 2)
+        if step % 4 == 0:
+            used = MemoryMeasured(1_000, 90_000 if step == 148 else 2_000, 3_000)
+            samples += [answer.sample for answer in desk.board.handle(used, desk.now)]
+            memory.append(used.app_rss + used.workers_rss)
+        shown += [desk.picture().items_per_second] if step >= 4 else []
+    samples += [answer.sample for answer in desk.board.handle(EndRun(RunState.FINISHED, ""), desk.now) for _ in "12"]
+    assert max(sample.items_per_second for sample in samples) == max(shown)
+    assert max(sample.app_rss + sample.workers_rss for sample in samples) == max(memory)
+    assert samples[-1].workers_rss == 2_000, "the highest since the sample before"
+    assert max(point.fastest for point in desk.picture().history) == desk.picture().highest_rate == max(shown)
+
+
+def test_a_burst_in_the_first_milliseconds_is_not_the_highest_rate(desk):
+    desk.now += 0.01
+    desk.end(0, good=9)
+    assert desk.picture().items_per_second == pytest.approx(900.0)
+    desk.now += 0.99
+    desk.measure()
+    assert desk.picture().highest_rate == pytest.approx(9.0)
+
+
+def test_the_highest_rate_is_not_below_the_mean_although_reports_are_late(desk):
+    for _ in range(5):
+        desk.now += 20.0
+        desk.end(0, good=2)
+        desk.now += 5.0  # nothing ends, and the rate falls
+        desk.measure()
+    picture = desk.picture()
+    assert max(point.items_per_second for point in picture.history) < picture.highest_rate
+    assert picture.highest_rate == pytest.approx(0.08)
+    (answer,) = desk.board.handle(EndRun(RunState.FINISHED, ""), desk.now)
+    assert answer.sample.items_per_second == pytest.approx(0.08)
 
 
 def test_samples_show_the_begin_of_a_process_and_both_ends_of_a_pause(desk):
@@ -702,13 +743,15 @@ def test_a_steady_rate_has_a_steady_graph_though_flushes_come_in_bursts():
 
 def test_percentiles_are_those_of_the_last_minute():
     desk = SnapshotHarness()
-    desk.fly({0: 1}, latencies={bucket(0.1): 1_000})
-    assert desk.picture().p50 == pytest.approx(0.1, rel=0.1) and desk.picture().latency_window == 60.0
+    desk.fly({0: 1})
+    desk.time(*[0.1] * 1_000)
+    assert desk.picture().p50 == pytest.approx(0.1, rel=0.018) and desk.picture().latency_window == 60.0
     desk.now += 61.0
-    desk.fly({0: 1}, latencies={bucket(2.0): 10})
-    assert desk.picture().p50 == pytest.approx(2.0, rel=0.1)
+    desk.fly({0: 1})
+    desk.time(*[2.0] * 10)
+    assert desk.picture().p50 == 2.0, "all of them took as long"
     desk.now += 100.0
-    assert desk.picture().latency_window is None and desk.picture().p50 == pytest.approx(0.1, rel=0.1)
+    assert desk.picture().latency_window is None and desk.picture().p50 == pytest.approx(0.1, rel=0.018)
 
 
 def test_failed_items_have_a_rate_of_their_own_in_the_graphs():
@@ -725,9 +768,9 @@ def test_failed_items_have_a_rate_of_their_own_in_the_graphs():
 
 def told_waits(desk, **waits):
     """Return the cause for which chunk 0 waits, after this report. One of its items has ended."""
-    desk.handle(Progress(0, {}, (), 8, {}, 0, False))
+    desk.handle(Progress(0, {}, (), 8, 0, False))
     desk.now += 2.0
-    report = Progress(0, {}, (), 8, {}, 0, False, **waits)
+    report = Progress(0, {}, (), 8, 0, False, **waits)
     desk.board.progress(report, desk.now)
     return desk.picture().chunks[0]
 
@@ -764,9 +807,9 @@ def test_the_end_of_a_wait_does_not_change_with_the_time_that_messages_take(desk
     for passed, late in ((0.5, 0.3), (0.5, -0.4), (0.9, 0.2)):
         desk.now += passed
         left = 40.2 - (desk.now - told_at) + late
-        desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits={0: ChunkWait("books.example", left)}), desk.now)
+        desk.board.progress(Progress(0, {}, (), 8, 0, False, waits={0: ChunkWait("books.example", left)}), desk.now)
         assert desk.picture().chunks[0].wait.until == until
-    desk.board.progress(Progress(0, {}, (), 8, {}, 0, False, waits={0: ChunkWait("books.example", 60.0)}), desk.now)
+    desk.board.progress(Progress(0, {}, (), 8, 0, False, waits={0: ChunkWait("books.example", 60.0)}), desk.now)
     assert desk.picture().chunks[0].wait.until > until + 10
 
 
@@ -809,7 +852,7 @@ def test_chunk_of_a_paused_run_says_why_that_is_paused(desk, event, cause):
 
 def test_items_that_wait_for_their_host_are_not_in_flight(desk):
     desk.board.worker_ready(0, 1, desk.now)
-    report = Progress(0, {0: 40, 1: 8}, (), 16, {}, 0, False, held={0: 32})
+    report = Progress(0, {0: 40, 1: 8}, (), 16, 0, False, held={0: 32})
     desk.handle(report)
     desk.board.progress(report, desk.now)
     picture = desk.picture()
@@ -819,7 +862,7 @@ def test_items_that_wait_for_their_host_are_not_in_flight(desk):
 
 def test_chunk_whose_items_all_wait_for_their_host_is_not_running(desk):
     desk.end(0, good=1)
-    report = Progress(0, {0: 5}, (), 8, {}, 0, False, held={0: 5}, waits={0: ChunkWait("books.example", 9.0)})
+    report = Progress(0, {0: 5}, (), 8, 0, False, held={0: 5}, waits={0: ChunkWait("books.example", 9.0)})
     for _ in range(3):
         desk.now += 1.0
         desk.handle(report)
@@ -851,6 +894,45 @@ def test_clock_of_a_chunk_starts_with_its_first_item_not_when_it_was_sent(desk):
     picture = desk.picture()
     assert picture.chunks[0].elapsed == pytest.approx(2.0)
     assert picture.chunks[0].items_per_second == pytest.approx(5.0)
+
+
+def test_clock_of_a_chunk_starts_before_the_report_that_shows_its_first_item(desk):
+    desk.now += 30.0
+    desk.fly({0: 2})  # an item began 0.1 s ago
+    desk.now += 0.4
+    desk.end(0, good=8, begun=0.5)
+    assert desk.picture().chunks[0].items_per_second == pytest.approx(16.0)
+    desk.now += 0.1
+    desk.end(0, good=2)
+    chunk = desk.picture().chunks[0]
+    assert chunk.state is ChunkState.DONE
+    assert (chunk.elapsed, chunk.items_per_second) == (pytest.approx(0.6), pytest.approx(10 / 0.6))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_clock_of_a_chunk_does_not_count_a_pause_before_its_first_report(desk, seen):
+    desk.now += 30.0
+    if seen:
+        desk.fly({0: 1})
+    desk.now += 1.0
+    desk.handle(PauseRun())
+    desk.now += 60.0
+    desk.handle(ResumeRun())
+    desk.now += 2.0
+    desk.end(0, good=10, begun=63.1)
+    # Without a report, the last resume is the earliest time that is known to be after the start.
+    assert desk.picture().chunks[0].elapsed == pytest.approx(3.0 if seen else 2.0)
+
+
+def test_clock_of_a_chunk_that_runs_again_keeps_its_start(desk):
+    desk.end(0, failed=10, begun=0.0)
+    desk.now += 100.0
+    desk.handle(RetryChunks([0]))
+    desk.fly({0: 1})
+    desk.now += 1.0
+    desk.end(0, good=4, begun=1.1)
+    chunk = desk.picture().chunks[0]
+    assert (chunk.elapsed, chunk.items_per_second) == (pytest.approx(1.0), pytest.approx(2.0))
 
 
 def test_the_last_snapshot_has_the_last_numbers_of_hosts():

@@ -22,7 +22,7 @@ def measured(*still: int, stopped: frozenset[int] = frozenset()) -> MemoryMeasur
 
 
 def progress(worker: int) -> Progress:
-    return Progress(worker, Counter(), (), 1, Counter(), 0, False, 0)
+    return Progress(worker, Counter(), (), 1, 0, False, 0)
 
 
 @pytest.fixture

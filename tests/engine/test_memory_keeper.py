@@ -45,7 +45,7 @@ class Kept:
         by_pid = {100 + number: rss * MB for number, rss in enumerate(workers)}
         for number in range(len(workers)):
             self(Ready(number, 100 + number))
-        self(Progress(0, {0: in_flight}, (), 4, {}, 0, False))
+        self(Progress(0, {0: in_flight}, (), 4, 0, False))
         return self(MemoryMeasured(app * MB, sum(by_pid.values()), 0, by_pid))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.engine.metrics import ErrorCounts, Histogram, RateWindow, bucket
+from tui_runner.engine.metrics import Durations, ErrorCounts, Histogram, RateWindow, RecentHistogram, bucket
+from tui_runner.text.numbers import latency
 
 SECONDS = st.floats(1e-6, 1e5)
 
@@ -19,20 +19,48 @@ SECONDS = st.floats(1e-6, 1e5)
 
 def histogram(seconds):
     it = Histogram()
-    it.add(Counter(map(bucket, seconds)))
+    it.add(Durations.of(seconds))
     return it
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=60), st.floats(0.0, 1.0))
-def test_percentiles_are_right_to_nine_percent(seconds, share):
+def test_percentiles_are_right_to_two_percent(seconds, share):
     exact = sorted(seconds)[max(0, math.ceil(share * len(seconds)) - 1)]
-    assert histogram(seconds).percentile(share) == pytest.approx(exact, rel=0.09)
+    assert histogram(seconds).percentile(share) == pytest.approx(exact, rel=0.018)
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=60), st.floats(0.0, 1.0))
+def test_no_percentile_is_outside_the_range_of_the_durations(seconds, share):
+    assert min(seconds) <= histogram(seconds).percentile(share) <= max(seconds)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 30.0), SECONDS), min_size=1, max_size=30))
+def test_recent_percentiles_are_within_the_range_of_the_durations_in_the_window(steps):
+    recent, at, ended = RecentHistogram(60.0), 0.0, []
+    for passed, seconds in steps:
+        at += passed
+        ended.append((at, seconds))
+        recent.add(at, Durations.of([seconds]))
+    # Durations of one second stay and leave together.
+    within = [seconds for end, seconds in ended if end >= at - 59.0]
+    around = [seconds for end, seconds in ended if end >= at - 61.0]
+    found = recent.at(at)
+    assert len(within) <= found.total <= len(around)
+    assert min(around) <= found.percentile(0.0) <= found.percentile(1.0) <= max(around)
+
+
+@pytest.mark.parametrize(("least", "shown"), [(0.10006, "0.10 s"), (0.2001, "0.20 s"), (0.0150, "15 ms")])
+def test_a_steady_job_is_shown_with_its_own_duration(least, shown):
+    seconds = [least + 1e-5 * (number % 7) for number in range(500)]
+    found = histogram(seconds)
+    assert found.percentile(0.5) >= min(seconds)
+    assert {latency(found.percentile(share)) for share in (0.5, 0.95)} == {shown}
 
 
 @given(st.lists(SECONDS, min_size=1), st.lists(SECONDS, min_size=1))
 def test_counting_in_two_goes_is_counting_in_one(first, second):
     together, one_by_one = histogram(first + second), histogram(first)
-    one_by_one.add(Counter(map(bucket, second)))
+    one_by_one.add(Durations.of(second))
     assert one_by_one.total == together.total == len(first) + len(second)
     assert one_by_one.percentile(0.95) == together.percentile(0.95)
 
@@ -49,7 +77,7 @@ def test_there_is_no_percentile_of_nothing():
 @pytest.mark.parametrize("seconds", [0.0, -1e-9, 1e-7, 1e-6])
 def test_no_time_at_all_counts_as_a_microsecond(seconds):
     assert bucket(seconds) == 0
-    assert histogram([seconds]).percentile(0.5) == 1e-6
+    assert 0.0 <= histogram([seconds]).percentile(0.5) <= 1e-6
 
 
 # --- rates --------------------------------------------------------------------------------------------------

@@ -374,3 +374,50 @@ def rows_of_items(run: Any) -> list[tuple[Any, ...]]:
         return recorded()
     finally:
         run.runner.database.close_cursor(cursor)
+
+
+@BOTH
+def test_the_percentiles_at_the_end_are_those_of_every_attempt(job_file, new_run, rows: Rows, backend: str) -> None:
+    source = """
+        import time
+        from tui_runner import job
+
+        @job(chunk_size=8, threads=4)
+        def doze(n: int):
+            time.sleep(0.2 if n == 28 else 0.015)  # the last item, which ends alone, takes longest
+            return n
+
+        @doze.items
+        def numbers(*, count: int = 29):
+            return range(count)
+    """
+    snapshot = new_run(job_file(source), backend=backend).start().finish()
+    shortest, longest = rows("SELECT min(seconds), max(seconds) FROM runner.items")[0]
+    assert snapshot.p50 is not None and 0.015 <= shortest <= snapshot.p50 < 0.2
+    assert shortest <= snapshot.p50 <= snapshot.p95 <= longest
+
+    few = new_run(job_file(source), params={"count": 1}, new=True, backend=backend).start().finish()
+    (seconds,) = rows("SELECT seconds FROM runner.items WHERE run_id = (SELECT max(run_id) FROM runner.runs)")[0]
+    assert few.p50 == few.p95 == pytest.approx(seconds)
+
+
+def test_ended_chunks_have_the_rates_of_the_ledger(job_file, new_run, rows: Rows) -> None:
+    source = """
+        import time
+        from tui_runner import job
+
+        @job(chunk_size=10, threads=2)
+        def doze(n: int):
+            time.sleep(0.05)
+            return n
+
+        @doze.items
+        def numbers(*, count: int = 40):
+            return range(count)
+    """
+    snapshot = new_run(job_file(source)).start().finish()
+    recorded = rows("SELECT epoch(ended_at) - epoch(started_at) FROM runner.chunks ORDER BY chunk")
+    for chunk, (seconds,) in zip(snapshot.chunks, recorded, strict=True):
+        # Both are measured when the same messages arrive, by two clocks and one after the other.
+        assert chunk.elapsed == pytest.approx(seconds, abs=0.03)
+        assert chunk.items_per_second == pytest.approx(10 / chunk.elapsed)

@@ -173,7 +173,7 @@ def test_the_worker_that_has_a_chunk_cancels_it():
 
 def test_a_cancelled_chunk_says_that_items_finish_only_if_some_are_in_flight():
     desk = SchedulerHarness(chunks=4)
-    desk(Progress(0, {1: 2}, (), 4, {}, 0, False))
+    desk(Progress(0, {1: 2}, (), 4, 0, False))
     desk(CancelChunks([0, 1, 3]))
     assert [text for _, text in desk.told[-3:]] == [
         "chunk 0 cancelled", "chunk 1 cancelled: items in flight finish", "chunk 3 cancelled",

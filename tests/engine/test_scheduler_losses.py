@@ -157,7 +157,7 @@ def test_an_attempt_that_hangs_in_a_lost_worker_takes_back_none_that_was_made_si
 
 
 def progress(worker, stuck=0):
-    return Progress(worker, {}, (), 4, {}, 0, False, stuck)
+    return Progress(worker, {}, (), 4, 0, False, stuck)
 
 
 def test_a_worker_with_too_many_stuck_threads_is_replaced_before_it_is_gone():

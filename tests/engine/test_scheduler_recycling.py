@@ -59,11 +59,11 @@ def test_a_worker_that_is_killed_for_its_memory_is_no_loss_and_its_items_are_no_
 
 def test_a_worker_that_comes_to_a_stand_while_it_is_replaced_is_not_waited_for():
     desk = SchedulerHarness(chunks=1, items=3, timeout=5.0)
-    desk(Progress(0, {0: 1}, (), 4, {}, 0, False))
+    desk(Progress(0, {0: 1}, (), 4, 0, False))
     desk(Recycle(0, "memory is full"))
     desk(Ready(1, 2))
     for _ in range(36):
-        desk(Progress(1, {}, (), 4, {}, 0, False))
+        desk(Progress(1, {}, (), 4, 0, False))
         assert desk(Tick()) == []
         desk.now += 1.0
     assert desk(Tick()) == [KillWorker(0)]

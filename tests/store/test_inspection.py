@@ -242,6 +242,16 @@ def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.Duc
     assert run_curves(cursor, 7) == RunCurves()
 
 
+def test_the_highest_rate_of_failures_does_not_depend_on_the_length_of_a_part(
+    cursor: duckdb.DuckDBPyConnection,
+) -> None:
+    for step in range(60):  # 10 failures a second, but workers report in batches
+        sample(cursor, 5.0 * step, 0, failed=50 * step + (2 if step % 2 else 0))
+    short, long = run_curves(cursor, 1, 60), run_curves(cursor, 1, 4)
+    assert max(short.failed) > 10.3
+    assert short.most_failed == long.most_failed == pytest.approx(10.0, rel=0.03) and short.most_failed <= 10.0
+
+
 def test_items_that_failed_in_an_outage_and_ran_again_are_in_no_curve_of_failures(
     cursor: duckdb.DuckDBPyConnection,
 ) -> None:

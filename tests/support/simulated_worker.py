@@ -186,7 +186,7 @@ class SimulatedWorker:
     def progress(self, stuck: int = 0) -> Progress:
         """Return the report that it would send now."""
         in_flight = {number: len(chunk.in_flight) for number, chunk in self.chunks.items() if chunk.in_flight}
-        return Progress(self.number, in_flight, (), self.threads, {}, 0, False, stuck)
+        return Progress(self.number, in_flight, (), self.threads, 0, False, stuck)
 
     @property
     def drains(self) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from support.sent_batches import EMPTY_BATCH
 from support.simulated_worker import by_index, flush
 from support.simulated_world import cut
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
+from tui_runner.engine.metrics import Durations
 from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
 from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, Counts, InFlight, Progress, Ready
 from tui_runner.engine.scheduling.events import Begin, ChunkEnded
@@ -67,13 +69,17 @@ class SnapshotHarness:
             self.handle(ChunkFinished(0, number))
             self.counted.pop(number)
 
-    def fly(self, in_flight=None, *, seconds=(), latencies=None, buffered=0, throttled=False):
+    def fly(self, in_flight=None, *, seconds=(), buffered=0, throttled=False):
         oldest = tuple(InFlight(0, item, str(item), 1, length) for item, length in enumerate(seconds))
         if in_flight is None:
             in_flight = {0: len(seconds)} if seconds else {}
-        report = Progress(0, in_flight, oldest, 8, latencies or {}, buffered, throttled)
+        report = Progress(0, in_flight, oldest, 8, buffered, throttled)
         self.handle(report)
         self.board.progress(report, self.now)
+
+    def time(self, *seconds):
+        """Let a batch arrive whose attempts took so many seconds."""
+        self.board.flushed(dataclasses.replace(EMPTY_BATCH, latencies=Durations.of(seconds)), self.now)
 
     def measure(self):
         self.board.measured(MemoryMeasured(1_000, 2_000, 3_000), self.now)

@@ -25,7 +25,7 @@ from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run import chunk_detail
 from tui_runner.tui.run.chart import Picture, Series, drawn, memory, throughput
 from tui_runner.tui.run.chunk_detail import ChunkPane
-from tui_runner.tui.run.header import Figures
+from tui_runner.tui.run.header import Figures, summary
 from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import Line, cells
 
@@ -127,7 +127,7 @@ def test_failures_have_a_line_of_their_own_below_the_throughput() -> None:
 
 def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> None:
     history = (Sample(760.0, 50.0, 0.0, 1, 1, failed_per_second=1.0), Sample(761.0, 50.0, 0.0, 1, 1, 1.0))
-    curves = RunCurves(items=(50.0, 50.0), failed=(8.0, 0.0), memory=(1.0, 1.0))
+    curves = RunCurves(items=(50.0, 50.0), failed=(8.0, 0.0), memory=(1.0, 1.0), most_failed=8.0)
     snapshot = replace(busy(), history=history, at=761.0, elapsed=400.0, active_before=0.0)
     lines = [text(line) for line in drawn(throughput(snapshot, curves), 80, 10, rate)]
     assert "failed/s, max 8.0" in lines[-1]
@@ -292,3 +292,60 @@ def test_chart_names_the_highest_rate_of_the_whole_run_and_of_now() -> None:
     assert "max 70.0 " in text(drawn(throughput(snapshot), 100, 8, rate)[0])
     curves = RunCurves((1.0, 50.0), (0.0, 0.0), (1.0, 1.0), most=95.5)
     assert "max 95.5 " in text(drawn(throughput(snapshot, curves), 100, 8, rate)[0])
+
+
+def shown_maximum(picture: Picture, width: int = 120) -> float:
+    found = re.search(r"max ([\d.]+)", text(drawn(picture, width, 10, rate)[0]))
+    assert found is not None
+    return float(found[1])
+
+
+def test_a_steady_rate_has_the_same_maximum_and_scale_when_the_whole_run_is_shown() -> None:
+    # Between two samples, the counters of a run with 20 items/s grow by more or less than that, because workers report
+    # in batches.
+    history = tuple(Sample(float(at), 19.6, 0.0, 1, 1, fastest=19.7) for at in range(300))
+    snapshot = replace(busy(), history=history, items_per_second=19.68)
+    curves = RunCurves((19.2, 20.8) * 30, (0.0,) * 60, (1.0,) * 60, (1.0,) * 60, most=19.7)
+    for shown in (None, curves):
+        lines = [text(line) for line in drawn(throughput(snapshot, shown), 120, 10, rate)]
+        assert ("whole run" in lines[0]) is (shown is not None)
+        assert "max 19.7 " in lines[0] and lines[1].startswith("│     20 ")
+
+
+def test_the_maximum_of_the_last_minutes_has_the_rates_that_snapshots_showed_between_its_points() -> None:
+    history = (Sample(760.0, 19.6, 0.0, 1, 1, fastest=19.6), Sample(761.0, 19.6, 0.0, 1, 1, fastest=19.9))
+    assert shown_maximum(throughput(replace(busy(), history=history, items_per_second=19.7))) == 19.9
+
+
+def test_the_mean_of_the_run_is_a_lower_bound_of_the_maximum_in_graph_and_summary() -> None:
+    # The newest reports are always missing, so the rates over ten seconds are a little lower than the mean.
+    history = tuple(Sample(float(at), 19.6, 0.0, 1, 1, fastest=19.7) for at in range(300))
+    early = replace(busy(), history=history[:200], items_per_second=19.6, highest_rate=19.8, at=199.0)
+    late = replace(early, history=history, at=300.5)
+    curves = RunCurves((19.8,) * 60, (0.0,) * 60, (1.0,) * 60, (1.0,) * 60, most=19.75)
+    shown = [throughput(early), throughput(late), throughput(late, curves)]
+    assert [shown_maximum(picture) for picture in shown] == [19.8] * 3
+    ended = replace(late, state=RunState.FINISHED, active_before=0.0, wall_before=0.0, items_done=0, items_skipped=0)
+    assert any(text(line).endswith("max 19.8") for _, line in summary(ended, 120, [], curves))
+    # Later the last minutes are a part of the run, and their maximum is their own.
+    assert shown_maximum(throughput(replace(late, at=900.0), curves), 49) == 19.7
+
+
+def test_the_maximum_of_a_narrow_graph_is_that_of_the_minutes_it_shows() -> None:
+    snapshot = replace(busy(), history=(Sample(760.0, 20.0, 0.0, 1, 1),), items_per_second=20.0)
+    curves = RunCurves((90.0,) * 60, (0.0,) * 60, (1.0,) * 60, (1.0,) * 60, most=95.0)
+    assert shown_maximum(throughput(snapshot, curves), 120) == 95.0
+    assert shown_maximum(throughput(snapshot, curves), 49) == 20.0
+
+
+def test_the_maximum_of_memory_is_that_of_the_whole_run_after_the_window_has_left_it() -> None:
+    history = tuple(Sample(float(at), 1.0, 0.0, 100, 200) for at in range(300, 600))
+    curves = RunCurves((1.0,) * 60, (0.0,) * 60, (360.0, *[300.0] * 59), (100.0,) * 60, most=1.0)
+    assert shown_maximum(memory(replace(busy(), history=history), curves)) == 360.0
+
+
+def test_a_scale_is_not_enlarged_for_a_value_that_is_shown_as_its_top() -> None:
+    for value, top in ((20.04, "20"), (20.4, "30")):
+        history = (Sample(760.0, value, 0.0, 1, 1),)
+        lines = drawn(throughput(replace(busy(), history=history, items_per_second=value)), 100, 8, rate)
+        assert text(lines[1]).strip("│ ").split()[0] == top

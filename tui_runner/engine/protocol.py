@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tui_runner.engine.metrics import Durations
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.jobs.reference import JobReference
 
@@ -302,8 +303,6 @@ class Progress:
         oldest: the items that have been in flight longest, at most 20. Items that wait for a host are among them only
             if there are fewer others.
         threads: threads (or asyncio tasks) that execute items.
-        latencies: number of attempts that ended since the last `Progress`, by bucket of their duration
-            (`metrics.bucket`).
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if threads wait because too many bytes are buffered.
         stuck: items past their deadline whose threads have not returned. It is 0 while they are few enough for the
@@ -322,7 +321,6 @@ class Progress:
     in_flight: Mapping[int, int]
     oldest: tuple[InFlight, ...]
     threads: int
-    latencies: Mapping[int, int]
     buffered_bytes: int
     throttled: bool
     stuck: int = 0
@@ -353,7 +351,7 @@ class HostReport:
         refused: requests that the host refused for now.
         seconds: sum of the durations of requests.
         statuses: number of responses by HTTP status; requests without a response count as status 0.
-        latencies: number of requests by bucket of their duration (`metrics.bucket`).
+        latencies: durations of the requests.
     """
 
     host: str
@@ -374,7 +372,7 @@ class HostReport:
     refused: int = 0
     seconds: float = 0.0
     statuses: Mapping[int, int] = field(default_factory=dict)
-    latencies: Mapping[int, int] = field(default_factory=dict)
+    latencies: Durations = field(default_factory=Durations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +441,7 @@ class ResultBatch:
         added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
         begun: seconds since the first attempt of a chunk started, by chunk, for chunks without an earlier report. It
             is an age and no time, because the clocks of two machines differ.
+        latencies: durations of all attempts in this batch, failed ones included.
     """
 
     worker: int
@@ -466,6 +465,7 @@ class ResultBatch:
     added: ArrowStream = b""
     begun: Mapping[int, float] = field(default_factory=dict)
     out_of_attempts: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    latencies: Durations = field(default_factory=Durations)
 
     def executed(self, chunk: int) -> int:
         """Return the number of items of a chunk that were executed to their end, successfully or not."""

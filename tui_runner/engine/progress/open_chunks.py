@@ -70,6 +70,8 @@ class OpenChunks:
             # A chunk that runs again started long ago, but its rate counts only from now.
             started_at = active if chunk.started_at is None else max(chunk.started_at, active - 1.0)
             meter = self._meters[number] = ChunkMeter(started_at)
+        elif chunk.started_at is not None:
+            meter.start_earlier(chunk.started_at)
         meter.add(active, ended)
 
     def end(self, number: int) -> None:

@@ -104,6 +104,8 @@ class Sample:
         app_rss: resident bytes of this process and of its children that are not workers.
         workers_rss: resident bytes of all worker processes and their children.
         failed_per_second: the part of `items_per_second` whose items failed; None while the run was paused.
+        fastest: the highest `items_per_second` of all snapshots since the previous point, this point included, without
+            those of the first second.
     """
 
     at: float
@@ -112,6 +114,7 @@ class Sample:
     app_rss: int
     workers_rss: int
     failed_per_second: float | None = 0.0
+    fastest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,8 @@ class Snapshot:
         items_per_second: items that were executed to their end, successfully or not, per active second of the last
             `metrics.RATE_SECONDS`; 0 while the run is paused.
         rows_per_second: result rows per active second of the last `metrics.RATE_SECONDS`; 0 while the run is paused.
+        highest_rate: the highest `items_per_second` of all snapshots of this process after its first second, but not
+            less than its mean so far.
         eta_seconds: estimated time left as (low, high) in seconds; None while no estimate is possible.
         has_slow_item: True if an item is unusually long in flight and may outlast the estimate. The estimate is then
             that of the other items. If no others are left, there is none.
@@ -290,6 +295,7 @@ class Snapshot:
     rate: float | None = None
     items_per_second: float = 0.0
     rows_per_second: float = 0.0
+    highest_rate: float = 0.0
     eta_seconds: tuple[float, float] | None = None
     has_slow_item: bool = False
     p50: float | None = None

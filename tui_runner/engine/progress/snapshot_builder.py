@@ -16,7 +16,7 @@ from typing import get_args
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
+from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram, mean_rate
 from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.open_chunks import OpenChunks
 from tui_runner.engine.progress.snapshot import (
@@ -42,6 +42,9 @@ _HISTORY_SECONDS = 300
 """Seconds of history in a snapshot, for the graphs of the dashboard."""
 _LOG_LINES = 1_000
 """Most log lines in a snapshot. The log screen reads older ones from the file."""
+_FIRST_SECONDS = 1.0
+"""Active seconds after which the rate of a snapshot counts for the highest rate. A burst of items in the first
+milliseconds would have a rate that nobody could see in the graph, whose points are a second apart."""
 _KEPT_ERROR_GROUPS = 20
 """Most groups of errors in a snapshot: the most important ones. The errors screen reads all groups from the ledger."""
 _OLDEST = 20
@@ -192,8 +195,14 @@ class SnapshotBuilder:
         self._rests = False
         """True if the run was paused, with nothing in flight, when it was last measured."""
         self._fastest = 0.0
-        """Highest rate in the graph since the last sample. It is recorded, so that the maximum of all samples is the
+        """Highest rate in a snapshot since the last point of the graph."""
+        self._highest_rate = 0.0
+        self._fastest_sample = 0.0
+        """Highest rate since the last sample for the ledger. It is recorded, so that the maximum of all samples is the
         maximum of the graph."""
+        self._most_memory: tuple[int, int] | None = None
+        """Bytes of this process and of the workers when their sum was highest since the last sample, for the same
+        reason; None if they were not measured since."""
         self._paused_for: dict[str, float] = {}
         """Seconds of pauses by cause."""
         self._paused_by = "by you"
@@ -261,8 +270,6 @@ class SnapshotBuilder:
                 self._chunks.measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._heard[progress.worker] = now
-        self._latencies.add(progress.latencies)
-        self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
         """Record that a worker is ready. If another worker has ended or drains, count the new one as a replacement."""
@@ -300,6 +307,8 @@ class SnapshotBuilder:
         self._failed.add(active, self._scheduler.counts.failed - self._scheduler.before.failed)
         if executed:
             self._last_end = active
+        self._latencies.add(flush.latencies)
+        self._recent_latencies.add(active, flush.latencies)
 
     def logged(self, lines: LogLines) -> None:
         """Keep the newest log lines, and a line that says how many lines were dropped."""
@@ -318,9 +327,15 @@ class SnapshotBuilder:
         if scheduler.status.state is not RunState.PAUSED and active > 0:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
             failed_rate = min(self._failed.rate(active), items_rate)
-            self._fastest = max(self._fastest, items_rate)
-        at = now - self.began
-        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, self._workers_rss(), failed_rate))
+        fastest, self._fastest = max(self._fastest, items_rate or 0.0), 0.0
+        # Reports are a little late, so rates over ten seconds are a little low. The highest cannot be below the mean.
+        highest = max(fastest, mean_rate(self._ended, active))
+        self._fastest_sample = max(self._fastest_sample, highest)
+        self._highest_rate = max(self._highest_rate, highest)
+        at, workers_rss = now - self.began, self._workers_rss()
+        if memory.app_rss + workers_rss >= sum(self._most_memory or ()):
+            self._most_memory = memory.app_rss, workers_rss
+        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, workers_rss, failed_rate, fastest))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
             self._history.popleft()
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
@@ -330,7 +345,9 @@ class SnapshotBuilder:
         """Return a sample of the run for the ledger."""
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
-        fastest, self._fastest = self._fastest, 0.0
+        fastest = max(self._fastest_sample, self._fastest, mean_rate(self._ended, self._scheduler.active(now)))
+        app_rss, workers_rss = self._most_memory or (self._memory.app_rss, self._workers_rss())
+        self._fastest_sample, self._most_memory = 0.0, None
         return SampleRecord(
             sampled_at=datetime.now(UTC),
             items_done=counts.done + unread,
@@ -339,8 +356,8 @@ class SnapshotBuilder:
             in_flight=None if self._next_sample is None else self._in_flight,
             threads=self._scheduler.workers.threads,
             items_per_second=fastest,
-            app_rss=self._memory.app_rss,
-            workers_rss=self._workers_rss(),
+            app_rss=app_rss,
+            workers_rss=workers_rss,
             db_bytes=self._memory.db_bytes,
         )
 
@@ -378,6 +395,9 @@ class SnapshotBuilder:
         items_rate = rows_rate = 0.0
         if status.state is not RunState.PAUSED:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
+        if active >= _FIRST_SECONDS:
+            self._fastest = max(self._fastest, items_rate)
+            self._highest_rate = max(self._highest_rate, items_rate, mean_rate(self._ended, active))
         total = identity.items_total if scheduler.input_length is None else scheduler.input_length
         oldest = sorted(
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
@@ -440,6 +460,7 @@ class SnapshotBuilder:
             rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
+            highest_rate=self._highest_rate,
             eta_seconds=eta,
             has_slow_item=slow,
             p50=latencies.percentile(0.5),

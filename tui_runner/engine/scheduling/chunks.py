@@ -17,7 +17,6 @@ The transitions of a chunk are in `states.CHUNK_TRANSITIONS`. `ChunkCommands` ca
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
@@ -428,10 +427,12 @@ class Chunks:
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)
-            if chunk.started_at is None:  # the first item ended before a `Progress` showed it in flight
-                begun = self._step.active - flush.begun.get(number, math.inf)
-                # `begun` is too early if the run was paused meanwhile; no attempt began before the chunk was sent.
-                chunk.started_at = max(begun, chunk.sent_at or 0.0)
+            # A `Progress` shows the first item some time after its start, if at all. The ledger, too, has `begun`.
+            age = flush.begun.get(number)
+            if age is not None or chunk.started_at is None:
+                begun = 0.0 if age is None else self._step.clock.active_before(self._step.now, age)
+                begun = max(begun, chunk.sent_at or 0.0)  # no attempt began before the chunk was sent
+                chunk.started_at = begun if chunk.started_at is None else min(chunk.started_at, begun)
             self.changed.add(number)
 
     def known_failures(self, flush: protocol.ResultBatch) -> int:

@@ -17,6 +17,8 @@ class ActiveClock:
         self._started_at: float | None = None
         self._paused_at: float | None = None
         self._paused_seconds = 0.0
+        self._resumed_at = -math.inf
+        """Time of the start or of the last `resume`, by the monotonic clock."""
         self._ended_at = math.inf
 
     @property
@@ -26,7 +28,7 @@ class ActiveClock:
 
     def start(self, now: float, *, paused: bool) -> None:
         """Start the clock at the monotonic time `now`, paused if `paused`."""
-        self._started_at = now
+        self._started_at = self._resumed_at = now
         self._paused_at = now if paused else None
 
     def pause(self, now: float) -> None:
@@ -39,6 +41,7 @@ class ActiveClock:
         if self._paused_at is not None:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
+            self._resumed_at = now
 
     def end(self, now: float) -> None:
         """Stop the clock at `now`, for good."""
@@ -54,6 +57,15 @@ class ActiveClock:
             return 0.0
         end = self._paused_at if self._paused_at is not None else min(now, self._ended_at)
         return max(0.0, end - self._started_at - self._paused_seconds)
+
+    def active_before(self, now: float, seconds: float) -> float:
+        """Return the active seconds at the time `seconds` before `now`.
+
+        For a time before the last resume, return those at the resume, because earlier pauses are not kept.
+        """
+        if self._started_at is None:
+            return 0.0
+        return min(self.active(now), max(now - seconds, self._resumed_at) - self._started_at - self._paused_seconds)
 
 
 class Step:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tui_runner.engine.metrics import bucket
+from tui_runner.engine.metrics import Durations
 from tui_runner.engine.packed_items import unpack
 from tui_runner.engine.protocol import ResultBatch, Trials, ranges_of
 from tui_runner.engine.worker.attempt import Ending, Outcome
@@ -287,10 +287,6 @@ class BatchBuilder:
         """The results that the circuit breaker counts."""
         return Trials(self._ok, self._transient, self._permanent)
 
-    def latencies(self) -> Counter[int]:
-        """Return the number of attempts by `metrics.bucket` of their duration."""
-        return Counter(map(bucket, self._seconds))
-
     def batch(self, worker: int, tables: tuple[pa.Buffer, ...], rows: int, nbytes: int) -> ResultBatch:
         """Return the batch. `tables` are Arrow streams of `rows` result rows, for which `nbytes` were counted."""
         for number in self._begun:
@@ -317,6 +313,7 @@ class BatchBuilder:
             added=_stream(ADDED, self._added) if self._added else b"",
             begun={number: max(self._now - started, 0.0) for number, started in self._begun.items()},
             out_of_attempts=dict(self._out_of_attempts),
+            latencies=Durations.of(self._seconds),
         )
 
     def _item_rows(self) -> pa.Buffer:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from tui_runner.engine.metrics import bucket
+from tui_runner.engine.metrics import Durations
 from tui_runner.engine.protocol import (
     ChunkFinished,
     ChunkWait,
@@ -104,7 +104,6 @@ class Reporter:
         self._send = send
         self._tuner = ThreadTuner(time.process_time, available_processors())
         self._suspension = Suspension(queue.extend_deadlines)
-        self._latencies: Counter[int] = Counter()
         self._idle = False
         self._host_items: dict[str, int] = {}
         self._reported_at = 0.0
@@ -204,14 +203,12 @@ class Reporter:
         self._idle, self._reported_at = idle, now
         if idle or now >= self._waits_from + _WAITS_SECONDS:
             self._waits, self._waits_from = self._queue.waits(), now
-        latencies, self._latencies = self._latencies, Counter()
         self._send(
             Progress(
                 self._worker,
                 Counter(chunk.number for chunk, _, _ in running),
                 tuple(self._in_flight(*found, now) for found in running[:_OLDEST]),
                 self._queue.consumers,
-                latencies,
                 self._outcomes.unwritten,
                 self._queue.throttled,
                 self._pool.stuck(),
@@ -273,7 +270,6 @@ class Reporter:
                 f"{short_plural(builder.left_out, 'added item')} left out: text of a secret parameter is in it, and "
                 "the ledger keeps no secrets. Add items without it",
             )
-        self._latencies.update(builder.latencies())
         self._tuner.count(builder.executed)
         self._queue.count_ended(builder.trials.ok, builder.trials.failed)
         return builder.batch(self._worker, tables, rows, nbytes), builder.finished
@@ -309,5 +305,5 @@ def _host_report(state: HostState, items: int) -> HostReport:
         refused=counts.refused,
         seconds=counts.seconds,
         statuses=dict(counts.statuses),
-        latencies=Counter(map(bucket, counts.latencies)),
+        latencies=Durations.of(counts.latencies),
     )

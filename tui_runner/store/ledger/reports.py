@@ -291,6 +291,7 @@ class RunCurves:
         memory: highest resident memory of the program and its workers in each part, in bytes.
         app: the share of the program, without its workers, in `memory`.
         most: highest rate in items per second that the dashboard has shown, but not less than the mean of the run.
+        most_failed: highest rate of failures over two samples, which is about the time of the rates of the dashboard.
     """
 
     items: tuple[float, ...] = ()
@@ -298,6 +299,7 @@ class RunCurves:
     memory: tuple[float, ...] = ()
     app: tuple[float, ...] = ()
     most: float = 0.0
+    most_failed: float = 0.0
 
 
 _LONGEST_STEP = 30.0
@@ -307,6 +309,11 @@ _SHORTEST_STEP = 2.5
 """Seconds between the last two samples of a process below which both get their mean rate: half the usual interval. The
 last sample is taken when the run ends. It includes items that workers report only then, although some of them ran
 before the previous sample."""
+_RATE_SECONDS = 10.0
+"""Least seconds over which failures are averaged for their highest rate, as in the rates of the dashboard
+(`metrics.RATE_SECONDS`). The part of a curve may be half as long."""
+_REPORT_SECONDS = 0.2
+"""Seconds by which the failures of a sample may be older than the sample: the interval of the workers' reports."""
 _GAPS = 30, 4
 """A gap between processes has a thirtieth of the width, two of 60 columns. All gaps together have at most a quarter of
 the width."""
@@ -361,27 +368,30 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
                 sum(failed) OVER alike * seconds / sum(seconds) OVER alike AS failed)
             FROM groups WINDOW alike AS (PARTITION BY number)
         ), placed AS (
-            SELECT *, sum(seconds) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS until FROM samples
+            SELECT *, sum(seconds) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS until,
+                sum(failed) OVER two / (greatest(sum(seconds) OVER two, {_RATE_SECONDS}) + {_REPORT_SECONDS})
+                    AS failed_rate
+            FROM samples WINDOW two AS (ORDER BY sampled_at ROWS 1 PRECEDING)
         ), parts AS (
             SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high, whole / $2 AS length
             FROM range(0, $2) parts(part), (SELECT max(until) AS whole FROM placed)
         ), shares AS (
-            SELECT part, length, items_per_second, done, ended_failed, failed, memory, app, seconds,
+            SELECT part, length, items_per_second, failed_rate, done, ended_failed, failed, memory, app, seconds,
                 least(until, high) - greatest(until - seconds, low) AS inside
             FROM parts JOIN placed ON until > low AND until - seconds < high
         )
         SELECT coalesce(sum((done + ended_failed) * inside / seconds) / any_value(length), 0),
             coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0),
-            coalesce(arg_max(app, memory), 0), coalesce(max(items_per_second), 0)
+            coalesce(arg_max(app, memory), 0), coalesce(max(items_per_second), 0), coalesce(max(failed_rate), 0)
         FROM shares GROUP BY part ORDER BY part""",
         [run_id, points],
     ).fetchall()
     if not rows:
         return RunCurves()
-    items, failed, memory, app, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
+    items, failed, memory, app, most, most_failed = (tuple(map(float, column)) for column in zip(*rows, strict=True))
     # Do not use the highest part. The last part also contains items that workers had executed earlier and reported at
     # their end.
-    return RunCurves(items, failed, memory, app, max(*most, sum(items) / len(items)))
+    return RunCurves(items, failed, memory, app, max(*most, sum(items) / len(items)), max(most_failed))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:

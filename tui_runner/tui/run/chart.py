@@ -51,6 +51,9 @@ _UNDER_FROM = 6
 _ZERO_DECIMALS = re.compile(r"\.0(?!\d)")
 _SHADES = ("", "-mid", "-low")
 """Suffixes of the role of an area, for the shades of its upper, middle and lower third."""
+_ABOVE_TOP = 0.005
+"""Share by which the highest value may exceed the top of the scale, much less than a dot. A steady rate of 20.0 may be
+measured as 20.03, which must not double the scale."""
 _LIMIT_IN_SIGHT = 2.0
 """Largest ratio of the limit to the highest value at which the limit is drawn. A scale up to a higher limit would make
 the areas too flat."""
@@ -88,8 +91,11 @@ class Picture:
         under: a series that is drawn with its own scale in a line below the areas; None for no such line.
         under_whole: values of `under` for equal parts of the whole run.
         under_most: the highest known value of `under`; 0 to take the highest value that is drawn.
-        most: the highest value of the whole run; 0 if it is not known, for the highest value that is drawn.
+        most: the highest value of the whole run, measured as the points are; 0 to take the highest value of `whole`.
+            Values of `whole` may exceed it, because they are measured over other lengths of time.
         newest: the value in `now`. It may be newer than the last point, and the scale must have room for it.
+        peaks: (seconds, value) of the highest value between each point and the one before; empty if nothing is known
+            between the points.
     """
 
     title: str
@@ -105,6 +111,7 @@ class Picture:
     marked: str = ""
     most: float = 0.0
     newest: float = 0.0
+    peaks: tuple[tuple[float, float], ...] = ()
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
@@ -161,17 +168,17 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     span = span_of(picture.series, picture.end)
     highest = max(_highest(picture, span), picture.newest)
     if whole:
-        highest = max(highest, *map(sum, zip(*picture.whole, strict=True)))
+        highest = max(highest, picture.most or max(map(sum, zip(*picture.whole, strict=True))))
     limit = picture.limit
     if limit is not None and not (highest > 0 and limit <= highest * _LIMIT_IN_SIGHT):
         limit = None
     # Without values, the top of the scale would be an arbitrary number.
-    top = nice_top(max(highest, limit or 0.0))
+    top = nice_top(max(highest / (1 + _ABOVE_TOP), limit or 0.0))
     scale_end = unit(top) if highest > 0 else ""
     # The newest value changes with each snapshot, the points once a second. Only the top edge shows the former, so that
     # the other lines, which take far more time, are drawn once a second.
-    points = replace(picture, title="", now="", limit=limit, most=0.0, newest=0.0)
-    edge = _top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)
+    points = replace(picture, title="", now="", limit=limit, most=0.0, newest=0.0, peaks=())
+    edge = _top_edge(picture, span, highest, width, unit, with_whole=whole > 0)
     return [edge, *_below_top_edge(points, width, height, unit, top, scale_end, whole, span)]
 
 
@@ -245,7 +252,7 @@ def _below_top_edge(
 
 
 def _highest(picture: Picture, span: float) -> float:
-    """Return the highest sum of all series at one moment of the last `span` seconds.
+    """Return the highest sum of all series at one moment of the last `span` seconds, or the highest peak.
 
     The result is that of the points, not of the columns that are drawn. A column has the mean of several points, so
     that its value depends on the time span.
@@ -256,7 +263,8 @@ def _highest(picture: Picture, span: float) -> float:
         for at, value in line.points:
             if at >= since and value is not None and math.isfinite(value):
                 sums[at] = sums.get(at, 0.0) + value
-    return max(sums.values(), default=0.0)
+    peaks = (value for at, value in picture.peaks if at >= since and math.isfinite(value))
+    return max([*sums.values(), *peaks], default=0.0)
 
 
 def _top_edge(
@@ -326,6 +334,9 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
     if any(value for _, value in failed) or any(earlier):
         under = Series("failed/s", "bad", failed)
         series.append(Series("failed", "bad", failed))
+    # While the last minutes are all of this process, their maximum is that which the whole run has later.
+    is_all = curves is None or snapshot.at <= SPANS[-1]
+    highest = ((history[-1].at, snapshot.highest_rate),) if is_all and history else ()
     # Take the rate of the snapshot, not that of the newest point, because the line of figures shows that rate too.
     newest = snapshot.items_per_second if history and snapshot.has_rates else None
     return Picture(
@@ -336,10 +347,11 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         whole=_layers(curves.items, earlier)[: len(series)] if curves else (),
         under=under,
         under_whole=earlier,
-        under_most=max([*(value or 0.0 for _, value in failed), *earlier], default=0.0),
+        under_most=max([*(value or 0.0 for _, value in failed), curves.most_failed if curves else 0.0]),
+        most=max(curves.most, snapshot.highest_rate) if curves else 0.0,
         # The newest rate may be higher than the rates at all points, which are a second apart.
-        most=max(newest or 0.0, curves.most if curves else 0.0),
         newest=newest or 0.0,
+        peaks=(*((sample.at, sample.fastest) for sample in history), *highest),
     )
 
 
@@ -371,4 +383,5 @@ def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         marked="replaced",
         limit=None if limit is None else float(limit),
         whole=_layers(curves.memory, curves.app) if curves else (),
+        most=max(curves.memory, default=0.0) if curves else 0.0,
     )

@@ -570,8 +570,9 @@ def summary(
         took = f"p50 {latency(snapshot.p50)}, p95 {latency(snapshot.p95)} of all attempts{window}, failed ones included"
         lines.append((7, _row("attempt", took)))
     room = min(max(width - 30, 0), 60)
-    for label, role, values, most in (
-        ("items/s", "chart-1", curves.items, f"max {rate(max(curves.most, snapshot.mean_items_per_second))}"),
+    most = max(curves.most, snapshot.highest_rate, snapshot.mean_items_per_second)
+    for label, role, values, highest in (
+        ("items/s", "chart-1", curves.items, f"max {rate(most)}"),
         ("failed", "bad", curves.failed, short_plural(snapshot.items_failed, "item")),
         ("memory", "chart-2", curves.memory, f"max {size(max(curves.memory, default=0.0))}"),
     ):
@@ -579,7 +580,7 @@ def summary(
             # Draw all parts of the run, also those without values at its beginning, so that the curves are aligned.
             parts = resampled(values, room) if len(values) > room else values
             chart = (sparkline([part or 0.0 for part in parts], len(parts)), role)
-            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most}", "muted"))))
+            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {highest}", "muted"))))
     groups = _known(snapshot) if failures is None else failures
     for group in groups[:_GROUPS]:
         head, tail = _fate(group)
