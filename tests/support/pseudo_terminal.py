@@ -138,8 +138,7 @@ class PseudoTerminal:
 
     def hang_up(self, *, signalled: bool) -> None:
         """Take the terminal away, as a lost connection does; a shell sends SIGHUP to all that it has started."""
-        master, self._master = self._master, -1
-        os.close(master)
+        self._close_master()
         if signalled:
             os.killpg(self.process.pid, signal.SIGHUP)
 
@@ -149,4 +148,10 @@ class PseudoTerminal:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         if self._master >= 0:
-            os.close(self._master)
+            self._close_master()
+
+    def _close_master(self) -> None:
+        master, self._master = self._master, -1
+        # End the reader first. The next terminal may get the same descriptor, of which this reader would take a part.
+        self._reader.join(_PATIENCE)
+        os.close(master)
