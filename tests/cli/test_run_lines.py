@@ -15,7 +15,6 @@ from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, 
 from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup
-from tui_runner.text.messages import resume_command
 from tui_runner.text.numbers import short_plural
 
 GO_ON = "tui-runner resume books.duckdb 3"
@@ -93,17 +92,6 @@ def test_a_stopped_run_says_how_to_resume_it() -> None:
         "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" WHERE _run = 3 LIMIT 10'",
         f"resume:       {GO_ON}",
     ]
-
-
-def test_a_failed_run_whose_items_have_all_ended_is_retried_rather_than_resumed() -> None:
-    failed = picture(
-        state=RunState.FAILED, reason="20 of 20 items failed", items_total=20, items_done=0, items_failed=20
-    )
-    lines = closing_lines(failed, "books.duckdb", resume_command("books.duckdb", failed.run_id))
-    assert lines[-1] == f"try again:    tui-runner retry books.duckdb {failed.run_id}"
-    partial = replace(failed, items_failed=19)
-    lines = closing_lines(partial, "books.duckdb", resume_command("books.duckdb", failed.run_id))
-    assert lines[-1] == f"resume:       tui-runner resume books.duckdb {failed.run_id}"
 
 
 def test_a_run_that_failed_for_memory_names_a_higher_limit() -> None:

@@ -288,15 +288,10 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Recor
         mine = f" WHERE {RUN_COLUMN} = {snapshot.run_id}" if snapshot.run_id > 1 else ""
         sql = shlex.quote(f"FROM {quote(snapshot.table)}{mine} LIMIT 10")
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
-    can_retry = bool(snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(
-        database, snapshot.run_id
-    )
-    if can_retry and snapshot.items_finished == snapshot.items_total:  # there is nothing to resume
-        lines.append(f"try again:    {safe_text(retry_command(database, snapshot.run_id))}")
-    elif snapshot.state is not RunState.FINISHED:
+    if snapshot.state is not RunState.FINISHED:
         limit = more_memory(snapshot) if go_on == resume_command(database, snapshot.run_id) else ""
         lines.append(f"resume:       {safe_text(go_on)}{limit}")
-    elif can_retry:
+    elif (snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(database, snapshot.run_id):
         lines.append(f"try again:    {safe_text(retry_command(database, snapshot.run_id))}")
     return lines
 
@@ -338,7 +333,7 @@ def summary(snapshot: Snapshot, database: str, recorded_failed: int | None = Non
             if unknown.
     """
     parts = [f"{snapshot.items_done:,} done"]
-    if recorded_failed is not None and recorded_failed > snapshot.items_failed:
+    if snapshot.is_resumed and recorded_failed is not None and recorded_failed > snapshot.items_failed:
         parts.append(f"{recorded_failed:,} failed, {snapshot.items_failed:,} of them since it began again")
     elif snapshot.items_failed:
         parts.append(f"{snapshot.items_failed:,} failed")
