@@ -631,8 +631,21 @@ def test_the_highest_rate_is_not_below_the_mean_although_reports_are_late(desk):
     picture = desk.picture()
     assert max(point.items_per_second for point in picture.history) < picture.highest_rate
     assert picture.highest_rate == pytest.approx(0.08)
-    (answer,) = desk.board.handle(EndRun(RunState.FINISHED, ""), desk.now)
-    assert answer.sample.items_per_second == pytest.approx(0.08)
+
+
+def test_the_samples_of_a_pause_have_no_rate(desk):
+    def rates_after(seconds: float) -> list[float]:
+        desk.now += seconds
+        measured = MemoryMeasured(1_000, 2_000, 3_000)
+        return [answer.sample.items_per_second for answer in desk.board.handle(measured, desk.now)]
+
+    desk.now += 1.0
+    desk.end(0, good=4)
+    desk.measure()
+    assert rates_after(0.0) == [4.0]
+    desk.handle(PauseRun())
+    rates_after(1.0)
+    assert rates_after(20.0) == rates_after(20.0) == [0.0]
 
 
 def test_samples_show_the_begin_of_a_process_and_both_ends_of_a_pause(desk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -139,6 +140,21 @@ def test_runs_come_newest_first_with_their_counts(ledger: Ledger, writer: Writer
     assert (newest.record.run_id, newest.totals) == (2, Totals())
     assert first.record == run_record(run_id=1, state="stopped", ended_at=STARTED)
     assert first.totals == ledger.totals(1) == Totals(done=2, failed=2, cancelled=1, rows=12, retries=4)
+
+
+def test_items_that_failed_before_a_resume_count_again_only_when_they_have_run(ledger: Ledger, writer: Writer) -> None:
+    rows = [item_row(0), item_row(1, "failed"), item_row(2, "cancelled", attempts=0), item_row(3, "failed")]
+    writer.write([make_batch(items=rows)])
+    cursor = ledger._cursor
+    ledger = Ledger(cursor)
+    for sample in (("2026-01-01", None), ("2026-01-03", None), ("2026-01-04", 4)):
+        cursor.execute("INSERT INTO runner.samples (run_id, sampled_at, in_flight) VALUES (1, ?, ?)", sample)
+    cursor.execute("UPDATE runner.items SET finished_at = '2026-01-02'")
+    cursor.execute("UPDATE runner.items SET finished_at = '2026-01-05' WHERE item = 3")
+    for state, totals in (("running", Totals(done=1, failed=1)), ("stopped", Totals(done=1, failed=2, cancelled=1))):
+        cursor.execute("UPDATE runner.runs SET state = ?", [state])
+        (found,) = ledger.runs()
+        assert replace(found.totals, rows=0, retries=0) == totals
 
 
 def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger, writer: Writer) -> None:

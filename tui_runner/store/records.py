@@ -146,9 +146,8 @@ class SampleRecord:
     """Ledger row with a run's counters at one moment, taken every few seconds.
 
     `in_flight` is None in the first sample of a process, when no worker has reported yet. It marks the start of a
-    process. `items_per_second` is the highest rate that the dashboard has shown since the previous sample, but not less
-    than the mean of its process so far. `app_rss` and `workers_rss` are from the moment since then at which their sum
-    was highest.
+    process. `items_per_second` is the highest rate that the dashboard has shown since the previous sample; `app_rss`
+    and `workers_rss` are from the moment since then at which their sum was highest.
     """
 
     sampled_at: datetime

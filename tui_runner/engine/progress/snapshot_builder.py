@@ -330,7 +330,7 @@ class SnapshotBuilder:
         fastest, self._fastest = max(self._fastest, items_rate or 0.0), 0.0
         # Reports are a little late, so rates over ten seconds are a little low. The highest cannot be below the mean.
         highest = max(fastest, mean_rate(self._ended, active))
-        self._fastest_sample = max(self._fastest_sample, highest)
+        self._fastest_sample = max(self._fastest_sample, fastest)
         self._highest_rate = max(self._highest_rate, highest)
         at, workers_rss = now - self.began, self._workers_rss()
         if memory.app_rss + workers_rss >= sum(self._most_memory or ()):
@@ -345,7 +345,7 @@ class SnapshotBuilder:
         """Return a sample of the run for the ledger."""
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
-        fastest = max(self._fastest_sample, self._fastest, mean_rate(self._ended, self._scheduler.active(now)))
+        fastest = max(self._fastest_sample, self._fastest)
         app_rss, workers_rss = self._most_memory or (self._memory.app_rss, self._workers_rss())
         self._fastest_sample, self._most_memory = 0.0, None
         return SampleRecord(

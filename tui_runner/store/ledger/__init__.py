@@ -276,12 +276,16 @@ class Ledger:
         raise UserError(f"there is no run {run_id}", where, do)
 
     def runs(self) -> list[RunSummary]:
-        """Return every run with its counts, newest first."""
+        """Return every run with its counts, newest first.
+
+        Items of a run in progress that did not succeed in an earlier process run again, and count only when they have.
+        """
         records = self._records("true", [])
         if not records:
             return []
         rows = self._cursor.execute(f"SELECT run_id, {_TOTALS} FROM runner.items GROUP BY run_id").fetchall()
         totals = {run_id: Totals(*counts) for run_id, *counts in rows}
+        totals |= {each.run_id: self._totals_in_progress(each.run_id) for each in records if each.state in _IN_PROGRESS}
         return [RunSummary(record, totals.get(record.run_id, Totals())) for record in records]
 
     def last_into(self, table: str, before: int) -> RunRecord | None:
@@ -333,6 +337,14 @@ class Ledger:
         row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()
         return Totals(*row) if row is not None else Totals()
 
+    def _totals_in_progress(self, run_id: int) -> Totals:
+        row = self._cursor.execute(
+            f"""SELECT {_TOTALS} FROM runner.items WHERE run_id = $1 AND (state = 'ok' OR coalesce(finished_at >= (
+                SELECT max(sampled_at) FROM runner.samples WHERE run_id = $1 AND in_flight IS NULL), true))""",
+            [run_id],
+        ).fetchone()
+        return Totals(*row) if row is not None else Totals()
+
     def _records(self, condition: str, values: list[object]) -> list[RunRecord]:
         """Return the runs that meet `condition` (SQL) with `values` for its `?`, newest first."""
         if not self._exists:
@@ -363,6 +375,8 @@ class Ledger:
             raise
 
 
+_IN_PROGRESS = ("running", "paused", "draining")
+"""States of a run that a process works on, or worked on when it was killed."""
 _TOTALS = """
     count(*) FILTER (WHERE state = 'ok'),
     count(*) FILTER (WHERE state IN ('failed', 'timeout')),

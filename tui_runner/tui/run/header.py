@@ -539,16 +539,19 @@ def summary(
     seconds = snapshot.elapsed
     reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
     items = [f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}"]
-    since = " since it began again" if snapshot.is_resumed else ""
     # Once a resumed run is finished, all items that had failed before have run again.
-    are_new = since if snapshot.state is not RunState.FINISHED else ""
+    are_new = snapshot.is_resumed and snapshot.state is not RunState.FINISHED
+    counted: list[str] = []
     if snapshot.items_failed:
-        share = percent(snapshot.items_failed, snapshot.items_ended)
-        items.append(f"{snapshot.items_failed:,} failed ({share}){are_new}")
+        # The items that ended before are no base for a share of those that failed since.
+        share = "" if are_new else f" ({percent(snapshot.items_failed, snapshot.items_ended)})"
+        (counted if are_new else items).append(f"{snapshot.items_failed:,} failed{share}")
     if snapshot.items_cancelled:
         items.append(f"{snapshot.items_cancelled:,} cancelled")
     if snapshot.retries:
-        items.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}{since}")
+        counted.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}")
+    if counted:
+        items.append(", ".join(counted) + (" since it began again" if snapshot.is_resumed else ""))
     rows = (
         f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
         f" file {size(snapshot.db_bytes)}"
