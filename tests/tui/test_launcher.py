@@ -766,8 +766,8 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     run = found_run("finished", done=30, failed=12)
     found = FoundDatabase(run.database, (run,), nbytes=3_900_000, last_seen=1_000.0)
     assert text(found, 53) == "books.duckdb   3.9 MB     0 rows  just now  12 failed"
-    assert text(found, 52) == "books.duckdb   3.9 MB  12 failed  just now"
-    assert text(found, 42) == "books.duckdb   3.9 MB  12 failed  just now"
+    assert text(found, 52) == "books.duckdb   3.9 MB  … 12 failed  just now"
+    assert text(found, 42) == "books.duckdb   3.9 MB  … 12 failed  just now"
     assert text(found, 41) == "books.duckdb   3.9 MB  12 failed"
 
 
@@ -775,7 +775,7 @@ def test_database_with_many_failed_items_shows_when_it_was_written_beside_a_term
     run = found_run("finished", done=30, failed=1_178)
     found = FoundDatabase(Path("/data/prices.duckdb"), (run,), nbytes=393_900_000, last_seen=1_000.0)
     shown = "".join(text for text, _ in drawn(found, 46, same_name={}, now=1_000.0 + 5 * 3600))
-    assert shown == "prices.duckdb  394 MB  1,178 failed  5 h ago"
+    assert shown == "prices.duckdb  394 MB  … 1,178 failed  5 h ago"
 
 
 def test_database_in_use_shows_the_share_of_the_dashboard_and_names_the_process_beside_the_list_only() -> None:

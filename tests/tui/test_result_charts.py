@@ -469,3 +469,18 @@ def test_times_below_a_histogram_are_different_round_moments() -> None:
     times = [datetime(2026, 1, 1, 15, 50, 42) + timedelta(milliseconds=100 * n) for n in range(40)]
     last = text(histogram(plot(at=times, n=[1] * 40), 79, 8))[-1].split()
     assert last == ["15:50:42", "15:50:43", "15:50:44", "15:50:45"]
+
+
+def test_a_short_remark_about_scales_takes_the_place_of_the_name_of_x() -> None:
+    table = pa.table({"country": ["France", "Peru", "Spain"], "stock": [3, 2, 1], "avg(price)": [1e5, 2e5, 3e5]})
+    chart = ResultChart()
+    chart.show(table, ChartKind.BARS, complete=True, keys="F8 lines   F10 rows")
+    wide, narrow = (text(chart.paint(width, 12)[:1])[0] for width in (120, 57))
+    assert "avg(price) by country   each series has a scale of its own" in wide
+    assert narrow.startswith(" ▪ stock ▒ avg(price) own scales … ") and "F8 lines" in narrow
+
+
+def test_the_legend_names_the_row_as_x() -> None:
+    chart = ResultChart()
+    chart.show(pa.table({"price": [3.5, 1.5, 2.5, 1.5], "page": [4, 9, 2, 7]}), ChartKind.LINE, complete=True)
+    assert " by row" in text(chart.paint(80, 12)[:1])[0]

@@ -363,9 +363,8 @@ def _database(found: FoundDatabase, now: float, width: int) -> Line:
     whole: Line = (*head, *rows, *seen, (f"  {failed:,} failed", "bad"))
     if cells(whole) <= width:
         return whole
-    # In a narrow list, failed items take the place of the rows, so that the times stay below each other. The text
-    # beside the list has both.
-    return _whole_parts(((*head, (f"  {f'{failed:,} failed':>9}", "bad")), seen), width)
+    # In a narrow list, failed items take the place of the rows. The text beside the list has both.
+    return _whole_parts(((*head, ("  … ", "muted"), (f"{failed:,} failed", "bad")), seen), width)
 
 
 def _in_use(found: FoundDatabase, width: int) -> Line:

@@ -106,12 +106,16 @@ class ResultChart(PaintedWidget, can_focus=True):
         if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
             plot = distribution(plot)
         draw = histogram if _is_histogram(plot) else bars
-        remark = ""
+        remark = brief = ""
         if draw is bars and _differ(plot, _APART):
-            remark = _OWN_SCALES
+            remark, brief = "each series has a scale of its own", "own scales"
         elif draw is histogram and (together := _binned(plot, width)[1]) > 1:
-            remark = f"a column is the mean of {together} values"
+            remark, brief = f"a column is the mean of {together} values", f"means of {together}"
         legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, remark)
+        if brief and cells(legend) > (room := self._legend_room(width)):
+            legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, brief)
+            if cells(legend) > room:  # the values of x are below the chart or beside it, so that its name matters least
+                legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, f"{brief} {ELLIPSIS}", with_x=False)
         return [self._first_line(legend, width), *draw(plot, width, height - 1)]
 
     def _paint_lines(self, plot: Plot, width: int, height: int) -> list[Line]:
@@ -127,11 +131,16 @@ class ResultChart(PaintedWidget, can_focus=True):
 
     def _first_line(self, left: Line, width: int, zoom: str = "") -> Line:
         """Return `left` with the keys at the right end. If there is no room for both, the end of `left` is cut."""
-        keys: Line = ((f"{zoom}{self._keys} ", "muted"),)
-        room = width - cells(keys) - BETWEEN
-        if not self._keys or room < _LEAST_LEGEND:
-            return fitted(left, width)
-        return spread(fitted(left, room), keys, width)
+        room = self._legend_room(width, zoom)
+        return fitted(left, width) if room == width else spread(fitted(left, room), self._key_text(zoom), width)
+
+    def _legend_room(self, width: int, zoom: str = "") -> int:
+        """Return the cells of the first line that the legend may take: all if there is no room for the keys."""
+        room = width - cells(self._key_text(zoom)) - BETWEEN
+        return room if self._keys and room >= _LEAST_LEGEND else width
+
+    def _key_text(self, zoom: str) -> Line:
+        return ((f"{zoom}{self._keys} ", "muted"),)
 
 
 def suitable_kinds(table: pa.Table, height: int) -> tuple[ChartKind, ...]:
@@ -163,21 +172,20 @@ def _has_room(plot: Plot, height: int) -> bool:
     return rows * len(plot.series) <= height or (is_category and rows <= MOST_BARS)
 
 
-_OWN_SCALES = "each series has a scale of its own"
 _LEAST_LEGEND = 12
 """Fewest cells of the legend beside the keys: enough for the name of a series. With fewer cells, the keys are left out,
 which the last line of the screen has, too."""
 
 
-def _legend(plot: Plot, shown: Sequence[int], marks: Sequence[str], remark: str) -> Line:
+def _legend(plot: Plot, shown: Sequence[int], marks: Sequence[str], remark: str, *, with_x: bool = True) -> Line:
     """Return the names of the series with the indexes `shown` after their marks, the name of x, and the remarks."""
     spans: list[Span] = []
     for number in shown:
         spans += [(f" {marks[number]} ", _ROLES[number]), (plot.names[number], "text")]
-    if plot.x_name:
-        spans.append((f" by {plot.x_name}", "muted"))
+    if with_x:
+        spans.append((f" by {plot.x_name or 'row'}", "muted"))
     if remarks := ", ".join(filter(None, (remark, plot.remark))):
-        spans.append((f"   {remarks}", "muted"))
+        spans.append((f"{'   ' if with_x else ' '}{remarks}", "muted"))
     return tuple(spans)
 
 
