@@ -16,6 +16,7 @@ from tui_runner.cli.effective_settings import print_settings
 from tui_runner.cli.query import run_query
 from tui_runner.cli.reports import print_errors, print_runs
 from tui_runner.cli.scaffold import list_samples
+from tui_runner.errors import UserError
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.query.errors import QueryError
@@ -161,6 +162,90 @@ def test_every_number_among_the_settings_has_its_unit(tmp_path: Path) -> None:
     out = io.StringIO()
     print_settings(None, tmp_path, {}, out, as_json=False)
     assert "80%" in out.getvalue() and "of this machine = " in out.getvalue()
+
+
+DECLARED = """
+from tui_runner import Secret, job
+
+class Busy(Exception): ...
+def may_pass(error): ...
+def place(item): ...
+
+@job(host="url", retry_on=(Busy, OSError), frontier=True)
+def f(
+    url, *, need: str, key: int = 5, note: str = "a\\x1bb", token: Secret = "abcdefgh", by: "Secret | None" = None
+): ...
+
+@f.items
+def urls(*, base: str = "https://me:hush@host/"): ...
+
+@job(host=place, retry_on=may_pass)
+def g(url): ...
+
+@job
+def h(url, *, need_this_many_pages_of_each_site: list[int], token: Secret, long: str = "x" * 90): ...
+"""
+
+
+def shown_settings(folder: Path, function: str, **environ: str) -> tuple[dict[str, tuple[object, str, str]], list[str]]:
+    """Return the rows of `config` as JSON, by name, and the lines that it writes for users."""
+    (folder / "j.py").write_text(DECLARED)
+    outs = io.StringIO(), io.StringIO()
+    for out, as_json in zip(outs, (True, False), strict=True):
+        print_settings(f"{folder}/j.py:{function}", folder, environ, out, as_json=as_json)
+    found = {str(row["setting"]): (row["value"], str(row["unit"]), str(row["origin"])) for row in records(outs[0])}
+    lines = outs[1].getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    return found, lines
+
+
+def test_settings_that_only_the_decorator_gives_are_shown_with_a_job(tmp_path: Path) -> None:
+    found, lines = shown_settings(tmp_path, "f")
+    assert found["host"] == ("url", "gives the host of an item", "@job(host=…)")
+    assert found["retry_on"] == ("Busy, OSError", "errors that are retried too", "@job(retry_on=…)")
+    assert found["frontier"] == (True, "items may add items", "@job(frontier=…)")
+    assert ["frontier", "True", "items", "may", "add", "items", "@job"] in [line.split() for line in lines]
+    found, _ = shown_settings(tmp_path, "g")
+    assert (found["host"][0], found["retry_on"][0]) == ("place()", "may_pass()")
+    found, _ = shown_settings(tmp_path, "h")
+    assert found["host"] == found["retry_on"] == (None, "", "default")
+    assert found["frontier"] == (False, "items may add items", "default")
+
+
+def test_parameters_of_a_job_are_shown_with_the_place_of_their_values(tmp_path: Path) -> None:
+    found, lines = shown_settings(tmp_path, "f", TUI_RUNNER_SET_KEY="0x9")
+    assert found["set.key"] == ("9", "int", "environment variable TUI_RUNNER_SET_KEY")
+    assert found["set.need"] == (None, "str", "not given")
+    assert found["set.by"] == ("none", "Secret or none", "default of the function")
+    assert found["set.base"][0] == "https://***@host/"
+    columns = [line.split() for line in lines]
+    assert ["set.key", "9", "int", "$TUI_RUNNER_SET_KEY"] in columns
+    assert ["set.need", "needed", "str", "not", "given"] in columns
+    assert ["set.note", "a␛b", "str", "default"] in columns
+    assert shown_settings(tmp_path, "f", TUI_RUNNER_SET_NEED="")[0]["set.need"][0] == ""
+    with pytest.raises(UserError, match="parameter key: 'many' is not a whole number"):
+        shown_settings(tmp_path, "f", TUI_RUNNER_SET_KEY="many")
+
+
+def test_a_secret_is_never_readable_among_the_settings(tmp_path: Path) -> None:
+    found, lines = shown_settings(tmp_path, "f", TUI_RUNNER_SET_BY="ijklmnop")
+    assert found["set.token"] == ("***", "Secret", "default of the function")
+    assert found["set.by"] == ("***", "Secret or none", "environment variable TUI_RUNNER_SET_BY")
+    assert not any(secret in f"{found}{lines}" for secret in ("abcdefgh", "ijklmnop", "hush"))
+    # While the job is loaded, its parameters are unknown: any of the values may be a secret that it puts into an error.
+    (tmp_path / "bad.py").write_text("import os\nraise ValueError(os.environ['HOME'], 'ijklmnop')\n")
+    with pytest.raises(UserError) as caught:
+        print_settings(f"{tmp_path}/bad.py", tmp_path, {"TUI_RUNNER_SET_BY": "ijklmnop"}, io.StringIO(), as_json=False)
+    assert "ValueError" in str(caught.value) and "ijklmnop" not in str(caught.value)
+
+
+def test_long_names_and_values_of_parameters_are_cut_to_eighty_columns(tmp_path: Path) -> None:
+    variable = "TUI_RUNNER_SET_NEED_THIS_MANY_PAGES_OF_EACH_SITE"
+    found, lines = shown_settings(tmp_path, "h", TUI_RUNNER_SET_TOKEN="abcdefgh", **{variable: "1," * 60 + "2"})
+    assert found["set.long"][0] == "x" * 90 and found["set.need_this_many_pages_of_each_site"][2].endswith(variable)
+    [line] = [line for line in lines if line.startswith("set.need_this_many_page…  [1, 1, 1")]
+    assert line.endswith("  $TUI_RUNNER_SET_NEED_THIS_MAN…")
+    assert any(line.startswith("set.long") and line.endswith("…  default") for line in lines)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import types
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tui_runner.errors import UserError
 from tui_runner.jobs.conversion import described, described_source
 from tui_runner.jobs.parameters import Parameter, Secret, bind, convert, jsonable, merged, parameters_of, stored
+from tui_runner.text.redaction import secrets_in
 
 
 class Level(Enum):
@@ -246,6 +248,51 @@ def test_a_secret_shows_nowhere_and_has_to_be_given_again() -> None:
     with pytest.raises(UserError) as caught:
         convert("hunter2", list[int] | dict[str, Secret], name="p")
     assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_inside_a_default_are_redacted_and_not_stored() -> None:
+    parameters = (
+        Parameter("keys", list[Secret], ("first-key", "second-key")),
+        Parameter("by_site", dict[str, Secret], {"a": "third-key"}),
+    )
+    bound = bind(parameters, {})
+    assert bound == {"keys": ("first-key", "second-key"), "by_site": {"a": "third-key"}}
+    assert "-key" not in repr(bound) and sorted(secrets_in(bound)) == ["first-key", "second-key", "third-key"]
+    assert stored(parameters, bound) == {}
+
+
+@pytest.mark.parametrize("secret_first", [True, False])
+@pytest.mark.parametrize(("one", "other"), [("abcdefgh", "abcdefgh"), (None, "abcdefgh"), ("abcdefgh", None)])
+def test_a_parameter_that_is_secret_in_one_function_is_secret_in_the_job(
+    one: str | None, other: str | None, secret_first: bool
+) -> None:
+    kinds = (Secret, str) if secret_first else (str, Secret)
+    first, second = (
+        Parameter("token", kind, default, default is None) for kind, default in zip(kinds, (one, other), strict=True)
+    )
+    [token] = merged([(first,), (second,)])
+    assert (token.is_secret, token.default_text, token.required) == (True, "***", False)
+
+
+def test_two_defaults_of_a_secret_are_refused_without_showing_them() -> None:
+    with pytest.raises(UserError) as caught:
+        merged([(Parameter("token", Secret, "abcdefgh"),), (Parameter("token", str, "ijklmnop"),)])
+    assert (
+        str(caught.value) == "two functions of the job give the parameter token different defaults; give it one default"
+    )
+
+
+@pytest.mark.parametrize("annotation", ["Secret", "Secret | None", "tui_runner.Secret", "Missing | Secret"])
+def test_a_secret_that_only_a_type_checker_imports_is_a_secret(annotation: str) -> None:
+    def f(n: object, *, token: object = "abcdefgh", other: object = "x") -> None: ...
+
+    f.__annotations__ = {"token": annotation, "other": "Unknown"}
+    # This module imports the name, and a function of another one does not know it.
+    unknowing = types.FunctionType(f.__code__, {}, "f")
+    unknowing.__kwdefaults__, unknowing.__annotations__ = f.__kwdefaults__, f.__annotations__
+    token, other = parameters_of(unknowing)
+    assert (token.is_secret, token.default_text) == (True, "***")
+    assert (other.is_secret, other.default_text) == (False, "x")
 
 
 KINDS: list[tuple[Any, st.SearchStrategy[Any]]] = [

@@ -21,11 +21,19 @@ from textual.geometry import Offset
 from textual.widgets import Input
 
 from tui_runner.engine.planning.request import RunRequest
+from tui_runner.jobs.loading import load_job
 from tui_runner.store.database import Database
 from tui_runner.tui import launcher as launcher_module
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
-from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun, find_databases, jobs_in
+from tui_runner.tui.launcher.discovery import (
+    FoundDatabase,
+    FoundJob,
+    FoundRun,
+    find_databases,
+    functions_in,
+    jobs_in,
+)
 from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.launcher.rows import Samples, row_name
 from tui_runner.tui.widgets.footer import KeyLine
@@ -93,6 +101,88 @@ def test_the_source_of_a_job_says_what_its_form_has(folder: Path) -> None:
     assert [each.name for each in found.parameters if each.of_items] == ["last"]
     assert found.makes_items == "pages" and found.returns == "dict" and found.item == ("page",)
     assert found.settings == {"threads": 3}  # an expression has no value before it is executed
+
+
+SECRETS = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated, Optional
+import tui_runner as runner
+import tui_runner
+from tui_runner import Secret as S, job
+if TYPE_CHECKING:
+    from tui_runner import Secret
+
+Token = S | None
+Key = Token
+class Mine(S): ...
+KEPT: str = S("hushhush")
+
+@job
+def ask(
+    n: int, *, {parameter}, empty: S = "", none: S | None = None, title: str = "Top Secret", host: str = "http://a:pw@b"
+): ...
+"""
+SECRET_PARAMETERS = [
+    'token: Secret = "hushhush"',
+    'token: Secret | None = "hushhush"',
+    'token: "Optional[Secret]" = "hushhush"',
+    'token: tui_runner.Secret = "hushhush"',
+    'token: runner.Secret = "hushhush"',
+    'token: S = "hushhush"',
+    'token: "S" = "hushhush"',
+    'token: Optional[S] = "hushhush"',
+    'token: Annotated[S | None, "a hint"] = "hushhush"',
+    'token: list[S] = ("hushhush",)',
+    'token: Key = "hushhush"',
+    'token: Mine = "hushhush"',
+    'token=S("hushhush")',
+    'token=tui_runner.Secret("hushhush")',
+    "token=KEPT",
+]
+
+
+@pytest.mark.parametrize("parameter", SECRET_PARAMETERS)
+def test_the_source_of_a_job_shows_the_default_of_a_secret_as_the_loaded_job_does(
+    tmp_path: Path, parameter: str
+) -> None:
+    (tmp_path / "ask.py").write_text(SECRETS.replace("{parameter}", parameter))
+    [found] = jobs_in(tmp_path / "ask.py", "in this folder")
+    assert "hushhush" not in repr(found)
+    shown = {each.name: (each.default, each.secret) for each in found.parameters}
+    loaded = load_job(f"{tmp_path}/ask.py", folder=tmp_path)
+    assert shown == {each.name: (each.default_text, each.is_secret) for each in loaded.parameters}
+    assert shown["token"] == ("***", True) and shown["title"] == ("Top Secret", False)
+    assert shown["host"] == ("http://***@b", False) and (shown["empty"], shown["none"]) == (("", True), ("none", True))
+
+
+def test_a_secret_of_a_setup_function_is_a_secret_of_the_job_in_its_source(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(
+        "from tui_runner import Secret, job\n@job\ndef ask(n, *, token='hushhush'): ...\n"
+        "@ask.setup\ndef begin(token: Secret = 'hushhush'): ...\n"
+    )
+    [found] = jobs_in(tmp_path / "ask.py", "in this folder")
+    assert [(each.default, each.secret) for each in found.parameters] == [("***", True)]
+
+
+def test_a_plain_function_with_a_secret_of_another_module_is_listed_without_it(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text("from mine import Secret as S\ndef ask(n, *, token: S = 'hushhush'): ...\n")
+    [found] = functions_in(tmp_path / "ask.py", "functions in this folder")
+    assert [(each.default, each.secret) for each in found.parameters] == [("***", True)]
+
+
+async def test_the_default_of_a_secret_is_readable_neither_beside_the_list_nor_in_the_form(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    (folder / "shop.py").write_text(SHOP.replace("token: Secret | None = None", 'token: Secret = "hushhush"'))
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        assert facts(app)["token"] == "***" and "hushhush" not in screen_text(app)
+        await pilot.press("enter")
+        await ready(pilot)
+        assert field(app, "token").placeholder == "(***)" and "hushhush" not in screen_text(app)
+        await pilot.press("f2")
+        await ready(pilot)
+        assert app.clipboard.startswith("tui-runner run shop.py") and "hush" not in app.clipboard
 
 
 async def test_the_form_stands_beside_the_list_at_once_and_nothing_is_executed(

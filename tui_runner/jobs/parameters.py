@@ -12,7 +12,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -108,7 +108,8 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
 def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
     """Merge the parameters of several functions of a job, in order, with each name once.
 
-    A default that one function declares applies to all functions.
+    A default that one function declares applies to all functions. A parameter that is secret in one function is secret
+    in the job.
 
     Raises:
         UserError: two functions declare different defaults for a parameter.
@@ -116,14 +117,17 @@ def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
     every: dict[str, Parameter] = {}
     for parameter in (parameter for group in groups for parameter in group):
         first = every.get(parameter.name)
+        secret = next((each for each in (first, parameter) if each is not None and each.is_secret), None)
         if first is None or (first.required and not parameter.required):
             every[parameter.name] = parameter
         elif not parameter.required and not _same(first.default, parameter.default):
+            values = "" if secret else f", {_shown(first.default)} and {_shown(parameter.default)}"
             raise UserError(
-                f"two functions of the job give the parameter {plain(parameter.name)} different defaults, "
-                f"{_shown(first.default)} and {_shown(parameter.default)}",
+                f"two functions of the job give the parameter {plain(parameter.name)} different defaults{values}",
                 do="give it one default",
             )
+        if secret:
+            every[parameter.name] = replace(every[parameter.name], annotation=secret.annotation)
     return tuple(every.values())
 
 
@@ -151,14 +155,23 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[s
             values[name] = parameter.convert(given[name])
         elif name in given or parameter.required:
             missing.append(name)
-        elif parameter.is_secret and isinstance(parameter.default, str):
-            values[name] = Secret(parameter.default)
         else:
-            values[name] = parameter.default
+            values[name] = _made_secret(parameter.default) if parameter.is_secret else parameter.default
     if missing:
         hidden = [known[name] for name in missing if name in given]
         raise MissingParameters(missing, hidden, secret=next((n for n in missing if known[n].is_secret), None))
     return values
+
+
+def _made_secret(default: Any) -> Any:
+    """Return the default of a secret with all texts in it as `Secret`, so that they are found and redacted."""
+    if isinstance(default, str):
+        return Secret(default)
+    if type(default) is dict:
+        return {key: _made_secret(part) for key, part in default.items()}
+    if type(default) in (list, tuple, set, frozenset):
+        return type(default)(map(_made_secret, default))
+    return default
 
 
 class MissingParameters(UserError):
@@ -267,7 +280,8 @@ def _type_of(default: object) -> Any:
 def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
     """Return the annotations of a function as types. Omit those that cannot be evaluated.
 
-    For example, the name of a type that is imported under TYPE_CHECKING is unknown at run time.
+    For example, the name of a type that is imported under TYPE_CHECKING is unknown at run time. `Secret` is known even
+    then: otherwise the value would be shown.
     """
     while isinstance(function, functools.partial):
         function = function.func
@@ -280,10 +294,11 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
                 found[name] = annotation
                 continue
             holder = type("holder", (), {"__annotations__": {name: annotation}})
+            known = {Secret.__name__: Secret} | getattr(function, "__globals__", {})
             try:
-                hints = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)
-            except Exception:  # noqa: S112 - only this parameter is treated as if it had no annotation
-                continue
+                hints = typing.get_type_hints(holder, known, include_extras=True)
+            except Exception:  # only this parameter is treated as if it had no annotation, unless it is a secret
+                hints = {name: Secret} if re.search(rf"\b{Secret.__name__}\b", annotation) else {}
             found.update(hints)
         return found
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
 from tui_runner.store.remote.client import RemoteLimits
 from tui_runner.system.files import TooLarge, read_regular, with_short_home
+from tui_runner.text.redaction import MASK, Secret, redact
 
 _LARGEST = 1 << 20
 """Most bytes of a Python file that is searched for jobs. A larger one was most likely generated."""
@@ -58,6 +60,8 @@ RECENT = "recent, of other folders"
 """Group of the recently started jobs of other folders."""
 Stamp = tuple[int, ...]
 """Inode, size and times of a file, and of its write-ahead log if it has one. They differ after a change."""
+_SECRET = Secret.__name__
+"""A name in the source that contains this word stands for a secret: `Secret`, `tui_runner.Secret`, `MySecret`."""
 _KINDS = {"items", "setup", "teardown"}
 """Names of a job's decorators: `@scrape.items` marks the function that makes the items of the job `scrape`."""
 
@@ -69,9 +73,9 @@ class FoundParameter:
     Attributes:
         name: name of the parameter.
         kind: its type as written in the source; empty without an annotation.
-        default: its default, as a user would type it; None if the parameter is required.
+        default: its default, as a user would type it, `***` for a secret; None if the parameter is required.
         help: its description, from `Annotated[..., "text"]` or the `Args:` of the docstring; empty without one.
-        secret: True if its type mentions `Secret`.
+        secret: True if its type or its default mentions `Secret`, or a name that stands for it in the source.
         of_items: True if only the function that makes the job's items has this parameter.
     """
 
@@ -298,9 +302,9 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
     # The parser raises these for expressions that are nested too deeply, and for NUL bytes.
     except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
-    about = ast.get_docstring(tree) or ""
+    about, secrets = ast.get_docstring(tree) or "", _names_of_secrets(tree, source)
     found = [
-        _found(path, node, group, about, tree.body)
+        _found(path, node, group, about, secrets, tree.body)
         for node in tree.body
         if isinstance(node, _FUNCTIONS) and any(map(_is_job, node.decorator_list))
     ]
@@ -346,8 +350,9 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         tree = ast.parse(source, str(path))
     except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # `jobs_in` reports broken files
         return []
+    secrets = _names_of_secrets(tree, source)
     found = [
-        replace(_found(path, node, group, ""), decorated=False)
+        replace(_found(path, node, group, "", secrets), decorated=False)
         for node in tree.body
         if isinstance(node, _FUNCTIONS)
         and not node.name.startswith(("_", "test_"))
@@ -358,18 +363,58 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
     return _of_package(found, path, tree)
 
 
+def _names_of_secrets(tree: ast.Module, source: bytes) -> set[str]:
+    """Return the names that stand for `Secret` in a file: imported under another name, assigned, or a subclass."""
+    if _SECRET.encode() not in source:  # most files; a walk through a large one takes as long as parsing it
+        return set()
+    names: set[str] = set()
+    made: list[tuple[str, list[str]]] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(names=imported):
+                names.update(each.asname or each.name for each in imported if _SECRET in each.name)
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                made.append((name, _names_in(value)))
+            case ast.ClassDef(name=name, bases=bases):
+                made.append((name, [each for base in bases for each in _names_in(base)]))
+    before = -1
+    while len(names) > before:  # a name may stand for another one: S = Secret, Token = S | None
+        before = len(names)
+        names.update(name for name, parts in made if _has_secret(parts, names))
+    return names
+
+
+def _names_in(node: ast.expr) -> list[str]:
+    names = (getattr(part, "id", None) or getattr(part, "attr", None) for part in ast.walk(node))
+    return [name for name in names if name]
+
+
+def _has_secret(names: Iterable[str], secrets: Collection[str]) -> bool:
+    return any(_SECRET in name or name in secrets for name in names)
+
+
 def _found(
-    path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, group: str, about: str, beside: Sequence[ast.stmt] = ()
+    path: Path,
+    node: ast.FunctionDef | ast.AsyncFunctionDef,
+    group: str,
+    about: str,
+    secrets: Collection[str],
+    beside: Sequence[ast.stmt] = (),
 ) -> FoundJob:
     """Return the description of a function, from its source and from functions in `beside` that belong to the job."""
     about = ast.get_docstring(node) or about
     settings = next((each for each in node.decorator_list if isinstance(each, ast.Call) and _is_job(each)), None)
     hooks = [each for each in beside if isinstance(each, _FUNCTIONS) and _hook(each, node.name)]
     items = next((each for each in hooks if _hook(each, node.name) == "items"), None)
-    parameters = {each.name: each for each in _parameters(node, keyword_only=True)}
+    parameters = {each.name: each for each in _parameters(node, secrets, keyword_only=True)}
     for hook in sorted(hooks, key=lambda each: each is items):
-        for each in _parameters(hook):
-            parameters.setdefault(each.name, replace(each, of_items=hook is items))
+        for each in _parameters(hook, secrets):
+            first = parameters.setdefault(each.name, replace(each, of_items=hook is items))
+            if each.secret and not first.secret:  # a secret of one function is a secret of the job, as in `merged`
+                parameters[each.name] = replace(first, secret=True, default=_masked(first.default))
     return FoundJob(
         f"{path}:{node.name}",
         node.name,
@@ -403,7 +448,7 @@ def _plain_values(call: ast.Call) -> dict[str, object]:
 
 
 def _parameters(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, *, keyword_only: bool = False
+    node: ast.FunctionDef | ast.AsyncFunctionDef, secrets: Collection[str], *, keyword_only: bool = False
 ) -> Iterator[FoundParameter]:
     arguments, helps = node.args, docstring_args(ast.get_docstring(node) or "")
     positional = [*arguments.posonlyargs, *arguments.args]
@@ -411,12 +456,12 @@ def _parameters(
     pairs = [] if keyword_only else list(zip(positional, defaults, strict=True))
     for each, default in (*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)):
         kind, text = _kind(each.annotation)
+        typed = None if default is None else _typed(default)
+        # The words of the type, because it may be in quotes. A text in the default says nothing about its type.
+        names = re.findall(r"\w+", kind) + ([] if default is None else _names_in(default))
+        secret = _has_secret(names, secrets)
         yield FoundParameter(
-            each.arg,
-            kind,
-            None if default is None else _typed(default),
-            text or helps.get(each.arg, ""),
-            secret="Secret" in kind,
+            each.arg, kind, _masked(typed) if secret else typed, text or helps.get(each.arg, ""), secret
         )
 
 
@@ -435,11 +480,16 @@ def _kind(annotation: ast.expr | None) -> tuple[str, str]:
     return ast.unparse(annotation), ""
 
 
+def _masked(typed: str | None) -> str | None:
+    """Return the default of a secret as the loaded job shows it; see `Parameter.default_text`."""
+    return typed if typed in (None, "", "none") else MASK
+
+
 def _typed(default: ast.expr) -> str:
     """Return the source of a default as a user would type the value: texts without quotes, None as `none`."""
     if isinstance(default, ast.Constant):
-        return "none" if default.value is None else str(default.value)
-    return ast.unparse(default)
+        return "none" if default.value is None else redact(str(default.value))
+    return redact(ast.unparse(default))
 
 
 def _is_job(decorator: ast.expr) -> bool:
