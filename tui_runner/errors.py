@@ -20,6 +20,8 @@ EXIT_DATABASE = 4
 """The database cannot be used."""
 EXIT_KILLED = 130
 """A second Ctrl-C ended the program at once."""
+EXIT_TERMINATED = 143
+"""SIGTERM ended the launcher or the query screen: 128 + 15, as shells report this signal."""
 
 
 LONGEST_LINE = 1_000

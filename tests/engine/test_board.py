@@ -633,7 +633,7 @@ def test_the_highest_rate_is_not_below_the_mean_although_reports_are_late(desk):
     assert picture.highest_rate == pytest.approx(0.08)
 
 
-def test_the_samples_of_a_pause_have_no_rate(desk):
+def test_the_samples_of_a_pause_have_the_rate_of_what_still_ends(desk):
     def rates_after(seconds: float) -> list[float]:
         desk.now += seconds
         measured = MemoryMeasured(1_000, 2_000, 3_000)
@@ -646,6 +646,9 @@ def test_the_samples_of_a_pause_have_no_rate(desk):
     desk.handle(PauseRun())
     rates_after(1.0)
     assert rates_after(20.0) == rates_after(20.0) == [0.0]
+    desk.end(0, good=2)  # they were in flight, or waited for their host
+    assert rates_after(20.0) == [pytest.approx(0.1)]
+    assert rates_after(20.0) == [0.0]
 
 
 def test_samples_show_the_begin_of_a_process_and_both_ends_of_a_pause(desk):

@@ -750,7 +750,7 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
         return "".join(text for text, _ in drawn(detail, width, same_name={})).rstrip()
 
     assert text(60) == "  50 left · 12 failed · 8 cancelled · just now"
-    assert text(45) == "  50 left · 12 failed · 8 cancelled"  # what does not fit is left out whole
+    assert text(45) == "  50 left · 12 failed · 8 cancelled  …"  # what does not fit is left out whole
 
 
 def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
@@ -759,7 +759,8 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
 
     detail = Detail((("  last: just now, 90 done", "muted"),), ((("  ", "text"), ("▁▃█", "chart-1")),))
     assert text(detail, 30) == "  last: just now, 90 done  ▁▃█"
-    assert text(detail, 29) == "  last: just now, 90 done"
+    assert text(detail, 29) == "  last: just now, 90 done  …"
+    assert text(detail, 27) == "  last: just now, 90 done"
     elsewhere = FoundJob("/there/on/the/disk/shop.py:tidy", "tidy", "Sweep.", RECENT)
     assert text(elsewhere, 60) == "tidy           /there/on/the/disk/shop.py  Sweep."
     assert text(elsewhere, 30).startswith("tidy           …e/disk/shop.py  ")  # the end of a path matters more
@@ -767,8 +768,8 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     found = FoundDatabase(run.database, (run,), nbytes=3_900_000, last_seen=1_000.0)
     assert text(found, 53) == "books.duckdb   3.9 MB     0 rows  just now  12 failed"
     assert text(found, 52) == "books.duckdb   3.9 MB  … 12 failed  just now"
-    assert text(found, 42) == "books.duckdb   3.9 MB  … 12 failed  just now"
-    assert text(found, 41) == "books.duckdb   3.9 MB  12 failed"
+    assert text(found, 44) == "books.duckdb   3.9 MB  … 12 failed  just now"
+    assert text(found, 43) == "books.duckdb   3.9 MB  … 12 failed  …"
 
 
 def test_database_with_many_failed_items_shows_when_it_was_written_beside_a_terminal_of_120_columns() -> None:
@@ -787,8 +788,8 @@ def test_database_in_use_shows_the_share_of_the_dashboard_and_names_the_process_
     found = FoundDatabase(run.database, error=error, in_use=True, newest=run)
     assert text(80) == f"books.duckdb  finished  100 %  3 failed  {error}"
     assert text(47) == "books.duckdb  finished  100 %  in use  3 failed"
-    assert text(46) == "books.duckdb  finished  100 %  in use"
-    assert text(36) == "books.duckdb  finished  100 %"
+    assert text(46) == "books.duckdb  finished  100 %  in use  …"
+    assert text(36) == "books.duckdb  finished  100 %  …"
     keys = {name: name for name in ("query", "retry")}
     beside = "\n".join(
         "".join(text for text, _ in each.line) for each in database_details(found, 67, 40, keys, 1_000.0)
@@ -802,7 +803,8 @@ def test_name_of_a_database_that_does_not_fit_beside_the_bar_of_a_run_is_left_ou
     for width in range(31, 90):
         shown = "".join(text for text, _ in drawn(run, width, same_name={}))
         assert cell_len(shown) <= width
-        assert shown.endswith((" ", "─", "  a_long_name_of_a_database.duckdb"))
+        assert shown.endswith((" ", "…", "  a_long_name_of_a_database.duckdb"))
+        assert width < 33 + len("a_long_name_of_a_database.duckdb") or "a_long_name" in shown, "rather than a bar"
 
 
 async def test_key_that_has_no_effect_on_a_row_says_why(

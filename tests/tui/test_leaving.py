@@ -111,6 +111,28 @@ def test_the_query_screen_is_left_in_the_middle_of_an_export_that_leaves_no_half
     assert not list(tmp_path.rglob("*csv*"))
 
 
+@pytest.mark.parametrize("which", ["query", "launcher"])
+def test_sigterm_leaves_the_terminal_as_it_was_and_marks_the_running_statement(
+    start: Start, tmp_path: Path, which: str
+) -> None:
+    make_database(tmp_path / "books.duckdb").close()
+    screen = start("open", "books.duckdb") if which == "query" else start()
+    modes = screen.modes()
+    if which == "query":
+        screen.shows("we ird")
+        place = screen.press(f"{CLEARED}SELECT count(*) FROM range(100000000000) a{F5}")
+        screen.shows("running", place)
+    else:
+        screen.shows("books.duckdb")
+    screen.process.terminate()
+    assert screen.exit_code() == 143
+    assert b"\x1b[?1049l" in screen.output and screen.modes() == modes
+    assert (tmp_path / "errors.txt").read_text() == ""
+    if which == "query":
+        last = (tmp_path / "tui-runner" / "queries.jsonl").read_text().splitlines()[-1]
+        assert json.loads(last)["ended"] is True
+
+
 def test_the_query_screen_is_left_from_a_chart(start: Start, tmp_path: Path) -> None:
     make_database(tmp_path / "books.duckdb").close()
     screen = start("open", "books.duckdb")

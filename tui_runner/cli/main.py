@@ -20,7 +20,7 @@ from tui_runner.cli.app import COMPLETE_VARIABLE, DEBUG, app, at_terminal
 from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.overwritten_line import for_stream
 from tui_runner.cli.program import Program
-from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, ExitCode, UserError
+from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_TERMINATED, EXIT_USAGE, ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.terminal import discard_output, needs_screen, prepare_streams
 from tui_runner.text.messages import nearest, plain
@@ -102,6 +102,8 @@ def _outcome(words: list[str], program: Program) -> int:
         # If the reader of a pipe is gone, Click ends the program with 1, which would mean that items failed.
         if isinstance(error, SystemExit) and COMPLETE_VARIABLE in os.environ:
             return EXIT_OK
+        if isinstance(error, SystemExit) and error.code == EXIT_TERMINATED:
+            return EXIT_TERMINATED
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
         discard_output(program.out)

@@ -7,9 +7,12 @@ key that is pressed five times without effect is answered once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import FrameType
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -20,6 +23,7 @@ from textual.events import Resize
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.notifications import Notify
 
+from tui_runner.errors import EXIT_TERMINATED
 from tui_runner.system import terminal
 from tui_runner.system.files import with_short_home
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
@@ -97,10 +101,33 @@ class Application(
     lost = False
     _own_themes: Sequence[str] = ()
     _remembered: State | None = None
+    _loop_of_screen: asyncio.AbstractEventLoop | None = None
+    _is_terminated = False
+
+    def run_or_raise(self) -> ReturnType | None:
+        """Run the application. Return its result, or raise the error that ended it.
+
+        SIGTERM ends the application too, so that the terminal is restored. Then raise `SystemExit`.
+        """
+        with terminal.signals({signal.SIGTERM: self._terminate}):
+            answer = super().run_or_raise()
+        if self._is_terminated:
+            raise SystemExit(EXIT_TERMINATED)
+        return answer
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        self._is_terminated = True
+        self.soon(self.exit)
 
     def watch_terminal(self) -> None:
         """Begin to check that the terminal still exists. Call this method in the screen's event loop."""
+        self._loop_of_screen = asyncio.get_running_loop()
         self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the screen's event loop, because a signal handler must not change the screen itself."""
+        if self._loop_of_screen is not None:
+            self._loop_of_screen.call_soon_threadsafe(callback)
 
     def _look_for_terminal(self) -> None:
         """End the application when the terminal is gone.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from types import FrameType
 
@@ -37,12 +36,6 @@ class ShutdownApp(Application[None]):
         self._snapshot: Snapshot | None = None
         self._leaving = False
         self.killed = False
-        self._loop_of_screen: asyncio.AbstractEventLoop | None = None
-
-    def watch_terminal(self) -> None:
-        """Begin to check that the terminal still exists. Call this method in the screen's event loop."""
-        self._loop_of_screen = asyncio.get_running_loop()
-        super().watch_terminal()
 
     def lose(self) -> None:
         """Record that the terminal is gone, and tell the run that nobody watches it."""
@@ -52,16 +45,11 @@ class ShutdownApp(Application[None]):
     def hung_up(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGHUP: end the screen. The run continues."""
         self.lose()
-        self._soon(self.exit)
+        self.soon(self.exit)
 
     def terminated(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGTERM: stop the run. The screen ends when the run has ended, at once if it had ended before."""
-        self._soon(lambda: self._leave(self._control.stop))
-
-    def _soon(self, callback: Callable[[], None]) -> None:
-        """Call `callback` in the screen's event loop, because a signal handler must not change the screen itself."""
-        if self._loop_of_screen is not None:
-            self._loop_of_screen.call_soon_threadsafe(callback)
+        self.soon(lambda: self._leave(self._control.stop))
 
     def action_interrupt(self) -> None:
         """Leave the application. If the run has not ended, ask first; a second Ctrl-C answers yes.

@@ -200,6 +200,8 @@ class SnapshotBuilder:
         self._fastest_sample = 0.0
         """Highest rate since the last sample for the ledger. It is recorded, so that the maximum of all samples is the
         maximum of the graph."""
+        self._last_sample = 0, 0.0
+        """Items ended and the time at the last sample."""
         self._most_memory: tuple[int, int] | None = None
         """Bytes of this process and of the workers when their sum was highest since the last sample, for the same
         reason; None if they were not measured since."""
@@ -346,6 +348,11 @@ class SnapshotBuilder:
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
         fastest = max(self._fastest_sample, self._fastest)
+        ended_before, sampled_at = self._last_sample
+        self._last_sample = self._ended, now
+        if self._scheduler.status.state is RunState.PAUSED and now > sampled_at:
+            # Items that were in flight or held for a host still end. The rates of the graph leave out paused time.
+            fastest = max(fastest, (self._ended - ended_before) / (now - sampled_at))
         app_rss, workers_rss = self._most_memory or (self._memory.app_rss, self._workers_rss())
         self._fastest_sample, self._most_memory = 0.0, None
         return SampleRecord(

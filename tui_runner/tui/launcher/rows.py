@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from tui_runner.system.files import with_short_home
 from tui_runner.text.numbers import ago, percent, plural, short_plural, size
+from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.launcher.discovery import (
     FUNCTIONS,
     HERE,
@@ -295,11 +296,12 @@ def _last(run: FoundRun, now: float) -> Detail:
 
 
 def _whole_parts(parts: Sequence[Line], width: int) -> Line:
-    """Return the parts of a line before the first one that does not fit into `width` cells."""
+    """Return the parts of a line before the first one that does not fit into `width` cells, and `…` if it fits."""
     line: Line = parts[0]
     for part in parts[1:]:
         if cells((*line, *part)) > width:
-            break
+            mark: Line = ((f"  {ELLIPSIS}", "muted"),)
+            return (*line, *mark) if cells((*line, *mark)) <= width else line
         line = (*line, *part)
     return line
 
@@ -336,7 +338,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             )
             named = "" if run.database.stem == record.job else f"  {own(run.database.name, 40)}"
             room = width - cells(head)
-            bar = progress(run, min(room - cell_len(named), 16)) or progress(run, min(room, 16))
+            bar = progress(run, min(room - cell_len(named), 16)) if named else progress(run, min(room, 16))
             return _whole_parts((head, tuple(bar), ((named, "muted"),)), width)
         case FoundDatabase() as found:
             return _database(found, now, width)

@@ -55,7 +55,7 @@ from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
 from tui_runner.tui.query.unsaved import UnsavedStatements, unsaved_texts
 from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
-from tui_runner.tui.widgets.paint import CHUNK_GLYPHS, without_middle
+from tui_runner.tui.widgets.paint import CHUNK_GLYPHS, own, without_middle
 
 NARROW = 72
 """Cells of a terminal below which the catalog is shown only on request, in place of the tabs. The catalog has 30 cells
@@ -153,7 +153,12 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._tabs.leave()
 
     def close(self) -> None:
-        """End all statements and close all consoles. Call this method after the application has ended. It blocks."""
+        """End all statements and close all consoles. Call this method after the application has ended. It blocks.
+
+        Statements that are still running are marked as ended in the history.
+        """
+        for sql in self._tabs.unfinished:
+            self._history.mark_failed(sql, ended=True)
         if self._unsaved is not None:
             self._unsaved.keep(unsaved_texts(self._tabs.texts, self._history.statements))
             self._unsaved.give_up()
@@ -592,7 +597,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             tab.watch_every(INTERVALS[place])
 
         picks = [Pick(f"every {seconds:g} s") for seconds in INTERVALS]
-        pick_one(self.app, "Run the statement again", picks, chosen, 1)
+        again = f": {own(' '.join(tab.asked[0].sql.split()), 60)}" if tab.asked is not None else ""
+        pick_one(self.app, f"Run the statement again{again}", picks, chosen, 1)
 
     def action_chart(self) -> None:
         """Go from the rows of the result to a chart, to a chart of the other kind, or back to the rows."""

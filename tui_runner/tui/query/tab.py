@@ -133,6 +133,7 @@ class QueryTab(Vertical):
         self.chart_kind: ChartKind | None = None
         self._of_user = False
         """True if the user has started the statement that runs, or that ran last."""
+        self._of_user_sql = ""
         self._waiting: tuple[Statement, Mapping[str, object], Order | None] | None = None
         """Statement of the user that starts when what runs now has ended."""
         self._runs_anew = False
@@ -197,6 +198,11 @@ class QueryTab(Vertical):
         return self._pages
 
     @property
+    def unfinished(self) -> str:
+        """The statement of the user that is running; empty if there is none."""
+        return self._of_user_sql if self._busy and self._of_user and not self.watching else ""
+
+    @property
     def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
         """The statement of the result and the values of its parameters, or None if there is no result."""
         return self._last
@@ -239,6 +245,7 @@ class QueryTab(Vertical):
             # Hide the error of the previous statement.
             self._show(Shown.NOTHING)
         self.post_message(self.Ran(self, statement.sql))
+        self._of_user_sql = statement.sql
         self._order = order
         self._of_user = True
         self._run(statement, values)
@@ -662,6 +669,11 @@ class QueryTabs(Container):
     def names(self) -> tuple[str, ...]:
         """The name of each tab: the name of its file, or its number if it has no file."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The statements of the user that are running."""
+        return [tab.unfinished for tab in self._tabs if tab.unfinished]
 
     @property
     def texts(self) -> list[tuple[str, str]]:
