@@ -116,7 +116,7 @@ def busy_chunks() -> tuple[ChunkView, ...]:
         )
     wave = (10.0, 14.0, 22.0, 30.0, 26.0, 22.0, 28.0, 31.0, 30.0, 27.0)
     chunks += [
-        chunk(76, ChunkState.RUNNING, done=355, retries=2, rows=1_200_000, in_flight=40, worker=1,
+        chunk(76, ChunkState.RUNNING, done=353, failed=2, retries=2, rows=1_200_000, in_flight=40, worker=1,
               started_at=746.0, elapsed=16.0, items_per_second=31.0, recent=wave),
         chunk(77, ChunkState.RUNNING, done=89, failed=1, rows=300_000, in_flight=24, worker=2,
               started_at=757.0, elapsed=5.0, items_per_second=19.2, recent=wave[:4]),

@@ -114,17 +114,20 @@ def ledger(path: Path) -> Iterator[Database]:
         cursor = database.cursor()
         ensure_ledger(cursor, create=True)
         cursor.execute(
-            """INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)
-                SELECT 3, 38000 + n, 76, 'k' || n, if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
+            """INSERT INTO runner.items (run_id, item, chunk, key, text, state, attempts, rows, seconds, finished_at)
+                SELECT 3, 38000 + n, CASE n WHEN 8 THEN 77 WHEN 11 THEN 75 ELSE 76 END, 'k' || n,
+                'https://books.example/page-' || (38000 + n) || '.html', if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
                 1 + n % 3, 900, n / 4.0, TIMESTAMPTZ '2026-01-01 10:00:00+00' FROM range(30) t(n)"""
         )
         add_errors(
             cursor,
-            """SELECT 3, 38000 + n, 76 + n // 6, 1 + n % 3,
+            """SELECT 3, 38000 + n, CASE n WHEN 8 THEN 77 WHEN 11 THEN 75 ELSE 76 END, 1 + n % 3,
                 CASE WHEN n < 9 THEN 'ReadTimeout' ELSE 'ValueError' END,
                 CASE WHEN n < 9 THEN 'page ' || n || ' timed out' ELSE 'no table on page' END,
-                'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 41, in books' || chr(10)
-                || '    table = parse(response.text)' || chr(10) || 'ValueError: no table on page',
+                'Traceback (most recent call last):' || chr(10) || '  File "books.py", line ' || if(n < 9, 40, 41)
+                || ', in books' || chr(10) || if(n < 9, '    response = http.get(url)' || chr(10)
+                || 'ReadTimeout: page ' || n || ' timed out',
+                '    table = parse(response.text)' || chr(10) || 'ValueError: no table on page'),
                 TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(n), n % 3 = 2,
                 CASE WHEN n < 9 THEN 'page N timed out' ELSE 'no table on page' END,
                 'https://books.example/page-' || (38000 + n) || '.html' FROM range(12) t(n)""",

@@ -59,7 +59,7 @@ async def test_toasts_lie_above_the_keys_and_the_lines_of_events(size: tuple[int
 async def test_a_key_pressed_in_vain_again_and_again_is_answered_once() -> None:
     async with driven(RunnerApp(FakeRunControl(busy())), size=(80, 24), notifications=True) as pilot:
         await shown(pilot)
-        await pilot.press(*["r"] * 5)
+        await pilot.press(*["down", "down", *["r"] * 5])
         app = await shown(pilot)
         assert [toast.height for toast in regions(app, Toast)] == [1]
 

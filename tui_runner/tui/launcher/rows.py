@@ -338,7 +338,9 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             )
             named = "" if run.database.stem == record.job else f"  {own(run.database.name, 40)}"
             room = width - cells(head)
-            bar = progress(run, min(room - cell_len(named), 16)) if named else progress(run, min(room, 16))
+            # A name that does not fit, even without a bar, is left out for the bar and a mark.
+            beside = cell_len(named) if cell_len(named) <= room else cell_len(f"  {ELLIPSIS}")
+            bar = progress(run, min(room - beside, 16))
             return _whole_parts((head, tuple(bar), ((named, "muted"),)), width)
         case FoundDatabase() as found:
             return _database(found, now, width)
