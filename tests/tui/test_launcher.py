@@ -770,6 +770,7 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     assert text(found, 52) == "books.duckdb   3.9 MB  … 12 failed  just now"
     assert text(found, 44) == "books.duckdb   3.9 MB  … 12 failed  just now"
     assert text(found, 43) == "books.duckdb   3.9 MB  … 12 failed  …"
+    assert text(found, 30) == "books.duckdb   3.9 MB  …"
 
 
 def test_database_with_many_failed_items_shows_when_it_was_written_beside_a_terminal_of_120_columns() -> None:

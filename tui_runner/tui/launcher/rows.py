@@ -368,7 +368,7 @@ def _database(found: FoundDatabase, now: float, width: int) -> Line:
     if cells(whole) <= width:
         return whole
     # In a narrow list, failed items take the place of the rows. The text beside the list has both.
-    return _whole_parts(((*head, ("  … ", "muted"), (f"{failed:,} failed", "bad")), seen), width)
+    return _whole_parts((head, ((f"  {ELLIPSIS} ", "muted"), (f"{failed:,} failed", "bad")), seen), width)
 
 
 def _in_use(found: FoundDatabase, width: int) -> Line:
