@@ -35,6 +35,7 @@ from tui_runner.store.query.catalog import (
 )
 from tui_runner.store.query.statements import Statement, has_limit, typed_value
 from tui_runner.text.numbers import NONE, ago
+from tui_runner.text.paths import cut_middle
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings, key_of
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
@@ -55,7 +56,7 @@ from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
 from tui_runner.tui.query.unsaved import UnsavedStatements, unsaved_texts
 from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
-from tui_runner.tui.widgets.paint import CHUNK_GLYPHS, own, without_middle
+from tui_runner.tui.widgets.paint import CHUNK_GLYPHS, own
 
 NARROW = 72
 """Cells of a terminal below which the catalog is shown only on request, in place of the tabs. The catalog has 30 cells
@@ -577,7 +578,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             state = ChunkState.FAILED if entry.failed else ChunkState.CANCELLED if entry.ended else None
             outcome = "failed" if entry.failed else "ended"
             remark = when if state is None else f"{when}  {CHUNK_GLYPHS[state]} {outcome}"
-            picks.append(Pick(without_middle(" ".join(entry.sql.split()), 300), remark, entry.sql))
+            picks.append(Pick(" ".join(cut_middle(entry.sql, 300).split()), remark, entry.sql))
         title = "Statements, newest first"
         pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)
 
