@@ -38,6 +38,7 @@ from tui_runner.engine.scheduling.events import (
     RetryChunks,
     SendOrder,
     StopRun,
+    Tick,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, Pause, PauseCause, RunState
@@ -633,22 +634,61 @@ def test_the_highest_rate_is_not_below_the_mean_although_reports_are_late(desk):
     assert picture.highest_rate == pytest.approx(0.08)
 
 
-def test_the_samples_of_a_pause_have_the_rate_of_what_still_ends(desk):
-    def rates_after(seconds: float) -> list[float]:
-        desk.now += seconds
-        measured = MemoryMeasured(1_000, 2_000, 3_000)
-        return [answer.sample.items_per_second for answer in desk.board.handle(measured, desk.now)]
-
-    desk.now += 1.0
-    desk.end(0, good=4)
+def test_a_pause_begins_when_the_items_in_flight_have_ended(desk):
+    desk.now += 10.0
+    desk.end(0, good=6, rows=60)
+    desk.fly({1: 4})
     desk.measure()
-    assert rates_after(0.0) == [4.0]
     desk.handle(PauseRun())
-    rates_after(1.0)
-    assert rates_after(20.0) == rates_after(20.0) == [0.0]
-    desk.end(0, good=2)  # they were in flight, or waited for their host
-    assert rates_after(20.0) == [pytest.approx(0.1)]
-    assert rates_after(20.0) == [0.0]
+    desk.now += 5.0
+    desk.measure()
+    desk.now += 5.0
+    desk.end(1, good=4, rows=40)
+    desk.fly({})
+    picture = desk.picture()
+    assert (picture.elapsed, picture.items_per_second) == (pytest.approx(20.0), 0.0)
+    desk.measure()
+    desk.handle(ResumeRun())
+    picture = desk.picture(after=0.1)
+    assert picture.items_per_second == pytest.approx(0.4, rel=0.02)  # before the pause 0.6, not 1.0
+    assert picture.chunks[1].items_per_second <= 0.4
+    assert picture.highest_rate == pytest.approx(0.6)
+    assert [point.items_per_second for point in picture.history] == pytest.approx([0.6, 0.3, None])
+
+
+@pytest.mark.parametrize("held_by", ["", "a.example"])
+def test_items_that_hang_or_wait_for_a_paused_host_do_not_delay_a_pause(desk, held_by):
+    desk.now += 10.0
+    if held_by:
+        desk.handle(PauseHosts((held_by,), True))
+        desk.handle(Progress(0, {0: 1}, (), 8, 0, False, held={0: 1}, waits={0: ChunkWait(held_by, 1.0)}))
+    else:
+        desk.fly({0: 1})
+    desk.handle(PauseRun())
+    desk.now += 60.0
+    desk.handle(Tick())
+    assert desk.picture(after=3_600.0).elapsed == pytest.approx(10.0 if held_by else 70.0)
+
+
+def test_items_that_end_late_in_a_pause_are_in_no_rate(desk):
+    desk.now += 10.0
+    desk.end(0, good=5, failed=1, rows=50)
+    desk.end(1, good=4, rows=40)
+    before = desk.picture()
+    desk.measure()
+    desk.handle(PauseRun())
+    for _ in range(3):  # items in flight that were never reported, for example requests held for their host
+        desk.now += 20.0
+        desk.end(0, good=1, rows=10)
+        desk.measure()
+    desk.handle(ResumeRun())
+    desk.measure()
+    after = desk.picture()
+    assert (after.items_done, after.rows) == (12, 120)
+    for figure in ("items_per_second", "rows_per_second", "highest_rate"):
+        assert getattr(after, figure) == pytest.approx(getattr(before, figure)), figure
+    assert after.chunks[0].items_per_second == pytest.approx(before.chunks[0].items_per_second)
+    assert after.history[-1].failed_per_second == pytest.approx(0.1)
 
 
 def test_samples_show_the_begin_of_a_process_and_both_ends_of_a_pause(desk):
@@ -932,6 +972,7 @@ def test_clock_of_a_chunk_does_not_count_a_pause_before_its_first_report(desk, s
         desk.fly({0: 1})
     desk.now += 1.0
     desk.handle(PauseRun())
+    desk.fly({})
     desk.now += 60.0
     desk.handle(ResumeRun())
     desk.now += 2.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from rich.cells import cell_len
 from support.pilots import driven
 from support.screens import JOB, field, ready, screen_text
 from textual.pilot import Pilot
@@ -20,7 +22,7 @@ from tui_runner.engine.planning.request import RunRequest
 from tui_runner.tui import launcher
 from tui_runner.tui.launcher import Launcher, discovery, folder_search
 from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
-from tui_runner.tui.launcher.rows import listed, row_name
+from tui_runner.tui.launcher.rows import Detail, drawn, listed, row_name
 from tui_runner.tui.widgets.list_view import Rows
 
 _OTHER_PROGRAM = """
@@ -376,6 +378,33 @@ def test_filter_finds_what_a_row_shows(folder: Path, unfinished: Path, wanted: s
     rows = listed(discovery.find_jobs(folder, []), discovery.find_databases(folder), wanted=wanted)
     found = [row.name for row in rows if isinstance(row, FoundJob)]
     assert found + [row.path.name for row in rows if isinstance(row, FoundDatabase)] == names
+
+
+def test_rows_mark_what_they_leave_out_at_every_width(
+    folder: Path, unfinished: Path, new_run: Callable[..., Any]
+) -> None:
+    (folder / "flaky.py").write_text(
+        JOB.replace("pages", "flaky").replace(
+            "    return {", '    if page > 2:\n        raise ValueError("odd")\n    return {'
+        )
+    )
+    params = {"base": "x"}
+    new_run(f"{folder}/flaky.py", params=params, database=folder / "b.duckdb", backend="inline").start().finish()
+    jobs, databases = discovery.find_jobs(folder, []), discovery.find_databases(folder)
+    rows = [row for row in listed(jobs, databases) if isinstance(row, Detail | FoundDatabase | FoundRun)]
+    assert {type(row) for row in rows} == {FoundRun, Detail, FoundDatabase}
+    now = time.time()
+
+    def text(row: Any, width: int) -> str:
+        return "".join(part for part, _ in drawn(row, width, same_name={}, now=now))
+
+    for row in rows:
+        # The bar of a run only gets shorter.
+        words = set(text(row, 200).replace("━", "").replace("─", "").split())
+        for width in range(40, 120):
+            shown = text(row, width)
+            assert cell_len(shown) <= width
+            assert "…" in shown or words <= set(shown.split()), (width, shown)
 
 
 @pytest.mark.usefixtures("often")

@@ -149,6 +149,12 @@ class RateWindow:
         while len(points) > 2 and points[1][0] <= at - self._span:
             points.popleft()
 
+    def leave_out(self, value: float) -> None:
+        """Record that the counter has `value`, but leave its growth since the last reading out of the rate."""
+        if self._points:
+            growth = value - self._points[-1][1]
+            self._points = deque((at, before + growth) for at, before in self._points)
+
     def start_earlier(self, at: float) -> None:
         """Move the first reading to the earlier time `at`."""
         self._points[0] = at, self._points[0][1]

@@ -160,7 +160,8 @@ class SnapshotBuilder:
         self._items.add(0.0, 0)
         self._rows.add(0.0, 0)
         self._ended = 0
-        """Number of executions that ended in this process. An item that ran again counts again, for the rates."""
+        """Number of executions that ended in this process in active time, for the rates. An item that ran again counts
+        again."""
         self._unwritten = 0
         """Bytes of rows that this process has received and not committed."""
         self._estimate = Estimate()
@@ -193,15 +194,13 @@ class SnapshotBuilder:
         self._next_sample: float | None = None
         """Time of the next sample for the ledger; None before the first."""
         self._rests = False
-        """True if the run was paused, with nothing in flight, when it was last measured."""
+        """True if the run was at rest (`Scheduler.is_at_rest`) when it was last measured."""
         self._fastest = 0.0
         """Highest rate in a snapshot since the last point of the graph."""
         self._highest_rate = 0.0
         self._fastest_sample = 0.0
         """Highest rate since the last sample for the ledger. It is recorded, so that the maximum of all samples is the
         maximum of the graph."""
-        self._last_sample = 0, 0.0
-        """Items ended and the time at the last sample."""
         self._most_memory: tuple[int, int] | None = None
         """Bytes of this process and of the workers when their sum was highest since the last sample, for the same
         reason; None if they were not measured since."""
@@ -246,7 +245,7 @@ class SnapshotBuilder:
                 self.worker_gone(worker)
             case MemoryMeasured():
                 self.measured(message, now)
-                rests = self._state is RunState.PAUSED and not self._in_flight
+                rests = self._scheduler.is_at_rest
                 # Samples at both ends of a pause show the pause and its length. The first samples are close together,
                 # because the process may not run for long.
                 if self._next_sample is None or now >= self._next_sample or rests is not self._rests:
@@ -296,17 +295,24 @@ class SnapshotBuilder:
     def flushed(self, flush: ResultBatch, now: float) -> None:
         """Record a batch that the scheduler has already processed."""
         self._unwritten += flush.nbytes
-        active = self._scheduler.active(now)
-        for number in flush.counts:
-            self._chunks.measure(number, active, flush.executed(number))
+        scheduler = self._scheduler
+        active = scheduler.active(now)
+        executed = sum(map(flush.executed, flush.ended))
+        rows = scheduler.counts.rows - scheduler.before.rows
+        failed = scheduler.counts.failed - scheduler.before.failed
+        if scheduler.counts_in_rates(now):
+            for number in flush.counts:
+                self._chunks.measure(number, active, flush.executed(number))
+            self._ended += executed
+            self._items.add(active, self._ended)
+            self._estimate.add(active, self._ended)
+            self._rows.add(active, rows)
+            self._failed.add(active, failed)
+        else:
+            self._rows.leave_out(rows)
+            self._failed.leave_out(failed)
         if flush.error_groups:
             self._errors.add(flush.error_groups, flush.final_groups, flush.examples)
-        executed = sum(map(flush.executed, flush.ended))
-        self._ended += executed
-        self._items.add(active, self._ended)
-        self._estimate.add(active, self._ended)
-        self._rows.add(active, self._rows_here())
-        self._failed.add(active, self._scheduler.counts.failed - self._scheduler.before.failed)
         if executed:
             self._last_end = active
         self._latencies.add(flush.latencies)
@@ -326,7 +332,7 @@ class SnapshotBuilder:
         scheduler = self._scheduler
         active = scheduler.active(now)
         items_rate = rows_rate = failed_rate = None
-        if scheduler.status.state is not RunState.PAUSED and active > 0:
+        if not scheduler.is_at_rest and active > 0:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
             failed_rate = min(self._failed.rate(active), items_rate)
         fastest, self._fastest = max(self._fastest, items_rate or 0.0), 0.0
@@ -348,11 +354,6 @@ class SnapshotBuilder:
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
         fastest = max(self._fastest_sample, self._fastest)
-        ended_before, sampled_at = self._last_sample
-        self._last_sample = self._ended, now
-        if self._scheduler.status.state is RunState.PAUSED and now > sampled_at:
-            # Items that were in flight or held for a host still end. The rates of the graph leave out paused time.
-            fastest = max(fastest, (self._ended - ended_before) / (now - sampled_at))
         app_rss, workers_rss = self._most_memory or (self._memory.app_rss, self._workers_rss())
         self._fastest_sample, self._most_memory = 0.0, None
         return SampleRecord(
@@ -400,7 +401,7 @@ class SnapshotBuilder:
         if state.ended and not committed:
             state = RunState.RUNNING if state is RunState.FINISHED else RunState.DRAINING
         items_rate = rows_rate = 0.0
-        if status.state is not RunState.PAUSED:
+        if not scheduler.is_at_rest:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
         if active >= _FIRST_SECONDS:
             self._fastest = max(self._fastest, items_rate)
@@ -591,10 +592,6 @@ class SnapshotBuilder:
         if self._drains_since is None:
             self._drains_since = now
         return max(self._identity.grace - (now - self._drains_since), 0.0)
-
-    def _rows_here(self) -> int:
-        """Return the number of result rows of this process, for rates. Rows of earlier processes do not count."""
-        return self._scheduler.counts.rows - self._scheduler.before.rows
 
     @property
     def _state(self) -> RunState:

@@ -423,7 +423,8 @@ class Chunks:
                 self.suspects.ended(chunk.left.positions_in(ranges))
         for number, attempts in flush.retried.items():
             self.all.open[number].retried(attempts)
-        self.pace.executed(sum(map(flush.executed, flush.ended)), self._step.active)
+        if self._step.clock.counts(self._step.now):
+            self.pace.executed(sum(map(flush.executed, flush.ended)), self._step.active)
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)

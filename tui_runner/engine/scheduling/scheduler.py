@@ -208,6 +208,15 @@ class Scheduler:
         """Return the seconds that the run has been active at `now`, without pauses."""
         return self._step.clock.active(now)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """True if the run is paused or idle and its items in flight have ended, so that active time has stopped."""
+        return self._step.clock.is_stopped
+
+    def counts_in_rates(self, now: float) -> bool:
+        """Return True if items that are reported at `now` ended in active time."""
+        return self._step.clock.counts(now)
+
     def elapsed(self, now: float) -> float:
         """Return the seconds since the run was started at `now`, pauses included."""
         return self._step.clock.elapsed(now)
@@ -336,7 +345,6 @@ class Scheduler:
         Paused workers get the order as well, because one may be about to start a probe.
         """
         self._status = self._status.paused(pause)
-        self._step.clock.pause(self._step.now)
         self._orders.all(protocol.Pause())
 
     def _try_now(self) -> None:
@@ -363,7 +371,6 @@ class Scheduler:
         self._status = self._status.resumed(*causes)
         if not self._status.starts_items:
             return False
-        self._step.clock.resume(self._step.now)
         self._orders.all(protocol.Resume())
         return True
 
@@ -476,12 +483,20 @@ class Scheduler:
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)
 
-    def _handle_idle(self) -> None:
-        """Pause the run's clock while the run is idle. Stop an abandoned run that only a user could resume."""
-        if self._status.idle:
-            self._step.clock.pause(self._step.now)
-        elif self._status.starts_items:
+    def _run_clock(self) -> None:
+        """Stop active time while the run is paused or idle and no item is in flight."""
+        if self._status.starts_items and not self._status.idle:
             self._step.clock.resume(self._step.now)
+        else:
+            self._step.clock.pause(self._step.now, in_flight=any(map(self._has_items_to_end, self.workers)))
+
+    def _has_items_to_end(self, worker: Worker) -> bool:
+        """Return True if an item in flight in `worker` will end: not one that waits for a host that is paused."""
+        waits = (worker.waits.get(number) for number in worker.in_flight)
+        return any(wait is None or wait.host not in self.hosts.paused for wait in waits)
+
+    def _stop_if_abandoned(self) -> None:
+        """Stop an abandoned run that only a user could resume."""
         if self._status.abandoned and not self._status.resumes_by_itself:
             self._stop(Ending(RunState.STOPPED, "it was paused, and no screen is left to resume it from"))
 
@@ -614,7 +629,8 @@ class Scheduler:
             # Read also while paused, because a resumed run that starts paused must show the items that were recorded
             # before.
             self._read_ahead()
-            self._handle_idle()
+            self._run_clock()
+            self._stop_if_abandoned()
 
     @property
     def _all_sent(self) -> bool:

@@ -6,15 +6,26 @@ import math
 
 from tui_runner.engine.scheduling.events import Action, Tell
 
+_FINISH_SECONDS = 60.0
+"""Most seconds of a pause that items in flight keep the clock running. An item that hangs would keep it running for the
+whole pause."""
+_REPORT_SECONDS = 0.5
+"""Seconds after the clock has stopped in which reports are still of active time: workers report the items that have
+ended every 0.2 s."""
+
 
 class ActiveClock:
     """A clock of active time: the seconds from `start` to `end`, without pauses. It shows 0 before `start`.
 
+    A pause stops it only when the last item in flight has ended. Otherwise the items that end in a pause would have
+    taken no time, and rates would rise.
     After `end` it stands still, so that the screen shows the times that the ledger has.
     """
 
     def __init__(self) -> None:
         self._started_at: float | None = None
+        self._pausing_since: float | None = None
+        """Time of the first call of `pause` in this pause."""
         self._paused_at: float | None = None
         self._paused_seconds = 0.0
         self._resumed_at = -math.inf
@@ -31,13 +42,20 @@ class ActiveClock:
         self._started_at = self._resumed_at = now
         self._paused_at = now if paused else None
 
-    def pause(self, now: float) -> None:
-        """Stop active time at `now`, unless it is stopped already."""
-        if self._paused_at is None:
+    def pause(self, now: float, *, in_flight: bool = False) -> None:
+        """Stop active time at `now`, unless it is stopped already.
+
+        While items are in flight, it stops only `_FINISH_SECONDS` after the first call. Call it again until it has
+        stopped.
+        """
+        if self._pausing_since is None:
+            self._pausing_since = now
+        if self._paused_at is None and (not in_flight or now >= self._pausing_since + _FINISH_SECONDS):
             self._paused_at = now
 
     def resume(self, now: float) -> None:
         """Continue active time at `now`, unless it is running already."""
+        self._pausing_since = None
         if self._paused_at is not None:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
@@ -46,6 +64,15 @@ class ActiveClock:
     def end(self, now: float) -> None:
         """Stop the clock at `now`, for good."""
         self._ended_at = now
+
+    @property
+    def is_stopped(self) -> bool:
+        """True while a pause stops active time."""
+        return self._paused_at is not None
+
+    def counts(self, now: float) -> bool:
+        """Return True if what is reported at `now` happened in active time, so that it counts in rates."""
+        return self._paused_at is None or now - self._paused_at <= _REPORT_SECONDS
 
     def elapsed(self, now: float) -> float:
         """Return the seconds since `start` at the monotonic time `now`, pauses included."""

@@ -25,7 +25,7 @@ from tui_runner.tui.launcher.discovery import (
     FoundRun,
 )
 from tui_runner.tui.widgets.braille import resampled
-from tui_runner.tui.widgets.paint import Line, Span, cells, column, end_of, own, sparkline
+from tui_runner.tui.widgets.paint import Line, Span, cells, column, end_of, fitted, own, sparkline
 
 _SPARK = 12
 """Cells of the throughput curve of a run, so that it fits beside the figures in a terminal of 80 columns."""
@@ -296,14 +296,16 @@ def _last(run: FoundRun, now: float) -> Detail:
 
 
 def _whole_parts(parts: Sequence[Line], width: int) -> Line:
-    """Return the parts of a line before the first one that does not fit into `width` cells, and `…` if it fits."""
-    line: Line = parts[0]
-    for part in parts[1:]:
-        if cells((*line, *part)) > width:
-            mark: Line = ((f"  {ELLIPSIS}", "muted"),)
-            return (*line, *mark) if cells((*line, *mark)) <= width else line
-        line = (*line, *part)
-    return line
+    """Return as many of the first parts of a line as fit into `width` cells; `…` stands for those left out."""
+    whole: Line = tuple(span for part in parts for span in part)
+    if cells(whole) <= width:
+        return whole
+    mark: Line = ((f"  {ELLIPSIS}", "muted"),)
+    for count in range(len(parts) - 1, 0, -1):
+        line = (*(span for part in parts[:count] for span in part), *mark)
+        if cells(line) <= width:
+            return line
+    return fitted((*parts[0], *mark), width)
 
 
 def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | None = None) -> Line:
