@@ -393,6 +393,7 @@ def test_rows_mark_what_they_leave_out_at_every_width(
     jobs, databases = discovery.find_jobs(folder, []), discovery.find_databases(folder)
     rows = [row for row in listed(jobs, databases) if isinstance(row, Detail | FoundDatabase | FoundRun)]
     assert {type(row) for row in rows} == {FoundRun, Detail, FoundDatabase}
+    rows.append(Detail((("  last: 3 hours ago, 5,988 done, 12 failed", ""),), ((("  ▁▂▃▄▅▆▇█▁▂▃▄", ""),),)))
     now = time.time()
 
     def text(row: Any, width: int) -> str:
