@@ -19,7 +19,7 @@ from tui_runner.store.export.cells import text_cells
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.query.catalog import Queryable, column_statistics_sql, newest_rows, sorted_sql
 from tui_runner.store.records import RunRecord
-from tui_runner.tui.dialogs.questions import Ask, Search
+from tui_runner.tui.dialogs.questions import Ask, Choose, Search
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
 from tui_runner.tui.query.script_files import History
@@ -267,6 +267,48 @@ async def test_a_result_that_is_watched_says_how_old_it_is(
         at.tab.stop_watching()
         at.tab._tell_age()
         assert "ago" not in at.tab.status.text
+
+
+@pytest.mark.parametrize(("width", "end"), [(120, r" · updated \d s ago · every 600 s"), (80, "")])
+async def test_a_result_is_named_while_another_statement_is_at_the_cursor(
+    database: Database, tmp_path: Path, width: int, end: str
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(width, 24)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        at.tab.watch_every(600.0)
+        assert "result of" not in at.shown()
+        await at.press(*"SELECT 7; SELECT 8")
+        await at.until(lambda: "result of" in at.shown())
+        (line,) = [line for line in at.shown().splitlines() if "result of" in line]
+        assert re.search(rf"✔ 100 rows · .* m?s +result of FROM.*…[^·]*{end} *$", line), line
+        await at.press("f5")
+        await at.until(lambda: at.tab.asked is not None and at.tab.asked[0].sql == "SELECT 8" and not at.tab.busy)
+        assert "result of" not in at.shown()
+        await at.press("home")
+        await at.until(lambda: "result of SELECT 8" in at.shown())
+        await at.press("end")
+        await at.until(lambda: "result of" not in at.shown())
+        await at.press("f10")
+        await at.until(lambda: "result of SELECT 8" in at.shown())
+        await at.press(*"SELECT nothing", "f5")
+        await at.until(lambda: at.tab.shown is Shown.MESSAGE)
+        assert "result of" not in at.shown()
+
+
+@pytest.mark.parametrize("text", ["select 1 from", "   "])
+async def test_text_typed_for_the_editor_chooses_no_interval_of_a_watch(
+    database: Database, tmp_path: Path, text: str
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(80, 24)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS and not at.tab.busy)
+        await at.press("f7", *text)
+        assert isinstance(app.screen, Choose) and not at.tab.watching
+        await at.press("escape")
+        assert not at.tab.watching
 
 
 async def test_the_result_of_the_statement_before_is_dimmed_while_the_next_one_runs(

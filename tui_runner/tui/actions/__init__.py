@@ -271,7 +271,7 @@ DIALOG_ACTIONS = (
     Action("reader.copy", ("c",), "copy", "Copy the whole text.", Place.READER, 1),
     Action("reader.page_down", ("space",), "page down", "Scroll by a page.", Place.READER),
     Action("cell.wrap", ("w",), "wrap", "Wrap long lines, or cut them.", Place.CELL, 2),
-    Action("choice.choose", ("enter", "space"), "choose", "Choose the entry under the cursor.", Place.CHOICE, 0),
+    Action("choice.choose", ("enter",), "choose", "Choose the entry under the cursor.", Place.CHOICE, 0),
     Action("choice.cancel", ("escape", "q"), "cancel", "Close without a choice.", Place.CHOICE, 1),
     Action("question.yes", ("y",), "yes", "Answer yes.", Place.QUESTION, 0),
     Action("question.no", ("n", "escape", "q"), "no", "Answer no, which changes nothing.", Place.QUESTION, 1),

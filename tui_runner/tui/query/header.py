@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
+from tui_runner.text.messages import shortened
 from tui_runner.text.numbers import duration, latency, plural
 from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, fitted, own, spread
 
@@ -140,6 +141,11 @@ class QueryHeader(PaintedWidget):
             self.post_message(self.TabChosen(place))
 
 
+_STATEMENT = 24
+"""Least cells for the statement of a result beside a remark. With fewer, the remark is left out."""
+_JOINT = " · "
+
+
 class QueryStatus(PaintedWidget):
     """One line below the editor: the state of the statement at the left, and a remark at the right."""
 
@@ -147,6 +153,7 @@ class QueryStatus(PaintedWidget):
         super().__init__(id=id)
         self._line: Line = ()
         self._remark: Line = ()
+        self._statement = ""
 
     @property
     def text(self) -> str:
@@ -198,10 +205,23 @@ class QueryStatus(PaintedWidget):
         self._remark = ((f"{own(text)} ", "accent"),) if text else ()
         self.repaint()
 
+    def name_result(self, sql: str) -> None:
+        """Show the statement of the result before the remark, because the editor has another one; empty: remove it."""
+        if sql != self._statement:
+            self._statement = sql
+            self.repaint()
+
     def paint(self, width: int, height: int) -> list[Line]:
         """Return the only line."""
-        remark = fitted(self._remark, max(width - cells(self._line) - 1, 0))
-        return [fitted(spread(self._line, remark, width), width)]
+        room = max(width - cells(self._line) - BETWEEN, 0)
+        remark = self._remark
+        if self._statement:
+            text = f"result of {own(' '.join(self._statement.split()), 300)}"
+            if room - cells(remark) - len(_JOINT) < _STATEMENT:
+                remark = ()
+            end = _JOINT if remark else " "
+            remark = ((shortened(text, max(room - cells(remark) - len(end), 0)), "warn"), (end, "muted"), *remark)
+        return [fitted(spread(self._line, fitted(remark, room), width), width)]
 
     def _set(self, *spans: tuple[str, str]) -> None:
         self._line = spans

@@ -126,6 +126,8 @@ class QueryTab(Vertical):
         """Monotonic time in seconds at which the result arrived."""
         self._ages: Timer | None = None
         self._next: Timer | None = None
+        self._naming: Timer | None = None
+        """Runs until the statement of the result is compared with that at the cursor."""
         self._first: pa.Table | None = None
         self._no_more = ""
         self._closed = False
@@ -352,7 +354,7 @@ class QueryTab(Vertical):
     def leave(self) -> None:
         """Stop all timers, because the tab is being removed from the screen."""
         self._every = None
-        for timer in (self._timer, self._ages):
+        for timer in (self._timer, self._ages, self._naming):
             if timer is not None:
                 timer.stop()
 
@@ -396,6 +398,7 @@ class QueryTab(Vertical):
         if self._wants_chart and self.chart_kind is None:
             self.chart_kind, self._charted = suitable_kinds(first, self._result_height)[0], first.schema
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
+        self._name_result()
         self._updated = time.monotonic()
         seconds = self._updated - self._started
         self.grid.load(
@@ -470,6 +473,25 @@ class QueryTab(Vertical):
     def on_text_area_changed(self) -> None:
         """Remove the mark of an error, because the text has changed."""
         self.editor.clear_mistake_of_other_text()
+        self._name_result_soon()
+
+    def on_text_area_selection_changed(self) -> None:
+        """Compare the statement of the result with that at the cursor."""
+        self._name_result_soon()
+
+    def _name_result_soon(self) -> None:
+        # Not at each key, because finding the statement at the cursor of a long script takes time.
+        if self._last is not None and self._naming is None:
+            self._naming = self.set_timer(_TICK, self._name_result)
+
+    def _name_result(self) -> None:
+        """Show the statement of the result if the one at the cursor is another."""
+        self._naming = None
+        sql = "" if self._last is None else self._last[0].sql
+        if sql:
+            at_cursor = self.to_run()
+            sql = "" if at_cursor is not None and at_cursor.sql == sql else sql
+        self.status.name_result(sql)
 
     def _begin_busy(self) -> None:
         self._busy, self._ending = True, False
@@ -524,6 +546,7 @@ class QueryTab(Vertical):
             text += f"\n{key_of(self.screen, 'query.write_mode')} allows statements that change data"
         self.query_one("#message", Static).update(Content(safe_text(text, newlines=True, limit=4_000)))
         self._pages = self._first = self._last = None
+        self._name_result()
         self._show(Shown.MESSAGE)
 
     def _ended(self, seconds: float) -> None:
