@@ -142,7 +142,7 @@ class QueryHeader(PaintedWidget):
 
 
 _STATEMENT = 24
-"""Least cells for the statement of a result beside a remark. With fewer, the remark is left out."""
+"""Least cells for the statement of a result beside a remark. With fewer, one of the two is left out."""
 _JOINT = " · "
 
 
@@ -153,6 +153,7 @@ class QueryStatus(PaintedWidget):
         super().__init__(id=id)
         self._line: Line = ()
         self._remark: Line = ()
+        self._gives_way = False
         self._statement = ""
 
     @property
@@ -200,8 +201,13 @@ class QueryStatus(PaintedWidget):
         """Show any other text in place of the state."""
         self._set((f" {own(text)}", "text"))
 
-    def remark(self, text: str) -> None:
-        """Show a remark at the right end. An empty text removes it."""
+    def remark(self, text: str, *, gives_way: bool = False) -> None:
+        """Show a remark at the right end. An empty text removes it.
+
+        If there is no room for the remark and the statement of the result, the statement is left out, or with
+        `gives_way` the remark.
+        """
+        self._gives_way = gives_way
         self._remark = ((f"{own(text)} ", "accent"),) if text else ()
         self.repaint()
 
@@ -217,10 +223,12 @@ class QueryStatus(PaintedWidget):
         remark = self._remark
         if self._statement:
             text = f"result of {own(' '.join(self._statement.split()), 300)}"
-            if room - cells(remark) - len(_JOINT) < _STATEMENT:
+            if self._gives_way and room - cells(remark) - len(_JOINT) < _STATEMENT:
                 remark = ()
             end = _JOINT if remark else " "
-            remark = ((shortened(text, max(room - cells(remark) - len(end), 0)), "warn"), (end, "muted"), *remark)
+            rest = room - cells(remark) - len(end)
+            if not remark or rest >= _STATEMENT:
+                remark = ((shortened(text, max(rest, 0)), "warn"), (end, "muted"), *remark)
         return [fitted(spread(self._line, fitted(remark, room), width), width)]
 
     def _set(self, *spans: tuple[str, str]) -> None:

@@ -292,7 +292,7 @@ class QueryTab(Vertical):
         seconds = int(time.monotonic() - self._updated)
         age = f"{seconds} s" if seconds < 60 else duration(seconds)
         verb = "every" if self._pace == self._every else "read every"
-        self.status.remark(f"updated {age} ago · {verb} {self._pace:,g} s")
+        self.status.remark(f"updated {age} ago · {verb} {self._pace:,g} s", gives_way=True)
 
     def watch_once_more(self, why: str) -> None:
         """Run the watched statement for the last time, and show `why` in the status line after its result."""
