@@ -160,6 +160,15 @@ def test_errors_with_one_message_are_told_from_those_with_several():
     assert counts.differ(("E", "page N")) and not counts.differ(("E", "after N s"))
 
 
+def test_the_example_of_a_group_is_an_error_with_which_an_item_failed():
+    counts, group = ErrorCounts(), ("E", "page N")
+    for page, final in ((1, False), (2, False), (3, True), (4, False)):
+        counts.add({group: 1}, {group: 1} if final else {}, {group: f"page {page}"})
+        assert counts.example(group) == f"page {min(page, 3)}"
+    counts.add({group: 1}, {group: 1}, {group: "page 5"})
+    assert counts.example(group) == "page 5" and counts.differ(group)
+
+
 def test_errors_that_are_all_different_take_bounded_memory():
     counts = ErrorCounts(limit=10)
     counts.add({("E", "frequent"): 1_000, ("E", "final"): 1}, {("E", "final"): 1}, {("E", "final"): "final 1"})

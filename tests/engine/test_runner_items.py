@@ -11,10 +11,35 @@ from support.real_jobs import SQUARES
 from support.waiting import eventually
 
 from tui_runner.engine.states import RunState
+from tui_runner.store.ledger.reports import failure_groups
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 BOTH = pytest.mark.parametrize("backend", ["process", "inline"])
+
+
+def test_the_example_of_a_group_of_errors_names_an_item_that_failed(job_file, new_run) -> None:
+    source = """
+        from tui_runner import current, job
+
+        @job(threads=1, retries=1)
+        def visit(page: int):
+            if page == 3 or page in (5, 6) and current.attempt == 1:
+                raise ConnectionError(f"host h{page} refused page {page}")
+            return page
+
+        @visit.items
+        def pages():
+            return range(8)
+    """
+    run = new_run(job_file(source)).start()
+    snapshot = run.finish()
+    assert (snapshot.items_failed, snapshot.retries) == (1, 3)
+    assert [error.example for error in snapshot.errors] == ["host h3 refused page 3"]
+    (group,) = failure_groups(run.runner.database.cursor(), 1)
+    assert (group.newest_message, group.newest_item, group.outcome) == (
+        "host h3 refused page 3", 3, "+2 attempts that later succeeded",
+    )  # fmt: skip
 
 
 def test_output_of_a_child_program_is_logged(job_file, new_run, rows: Rows) -> None:

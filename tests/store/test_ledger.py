@@ -16,7 +16,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import StateRecord, Writer
 from tui_runner.store.ledger import LEDGER_VERSION, Ledger, Totals, migrations
 from tui_runner.store.ledger.migrations import ensure_ledger
-from tui_runner.store.ledger.reports import failure_groups
+from tui_runner.store.ledger.reports import error_examples, failure_groups
 
 
 @pytest.fixture
@@ -183,6 +183,31 @@ def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger
     assert groups[0].newest_traceback == f"Traceback: {groups[0].newest_message}"
     assert groups[0].newest_item_text == f"value {groups[0].newest_item}"
     assert len(failure_groups(ledger._cursor, 1, limit=1)) == 1
+
+
+def test_the_example_of_a_group_is_an_attempt_with_which_an_item_failed(ledger: Ledger, writer: Writer) -> None:
+    errors = [
+        error_row(0, "refused page 0", attempt=1, final=False),
+        error_row(0, "refused page 0", attempt=2),
+        error_row(1, "refused page 1", attempt=1, final=False),
+        error_row(1, "no page 1", attempt=2),
+        error_row(2, "refused page 2", attempt=1, final=False),
+        error_row(2, "refused page 2", attempt=2),  # run again by the user since
+        error_row(3, "refused page 3", attempt=1, final=False),
+        *(error_row(item, f"slow {item}", attempt=1, final=False) for item in (1, 2, 3)),
+    ]
+    for minutes, error in enumerate(errors):
+        error["occurred_at"] = STARTED + timedelta(minutes=minutes)
+    items = [item_row(item, "failed" if item < 2 else "ok") for item in range(4)]
+    writer.write([make_batch(items=items, errors=errors)])
+    groups = {group.newest_message: group for group in failure_groups(ledger._cursor, 1)}
+    # The last one has no failed item, but item 1 has failed otherwise.
+    assert list(groups) == ["refused page 0", "no page 1", "slow 1"]
+    assert [group.newest_item for group in groups.values()] == [0, 1, 1]
+    refused = groups["refused page 0"]
+    assert (refused.items_failed, refused.attempts, refused.recovered) == (1, 6, 3)
+    examples = error_examples(ledger._cursor, 1, refused.type, refused.message)
+    assert [(example.item, example.attempt) for example in examples] == [(0, 2), (1, 1), (0, 1), (3, 1), (2, 2), (2, 1)]
 
 
 def test_a_group_with_one_message_for_all_says_nothing_of_alike_ones(ledger: Ledger, writer: Writer) -> None:

@@ -208,12 +208,21 @@ class ErrorCounts:
         final: Mapping[tuple[str, str], int],
         examples: Mapping[tuple[str, str], str],
     ) -> None:
-        """Add errors: their number by group, how many were last attempts, and each group's newest message."""
+        """Add errors.
+
+        Args:
+            groups: number of errors by group.
+            final: number of last attempts among them.
+            examples: for each group the newest message of these last attempts; without one, of the others.
+        """
+        self._differ.update(group for group, text in examples.items() if self._examples.get(group, text) != text)
+        # An item that will be tried again may succeed, and its message would look as if it had failed.
+        self._examples.update(
+            (group, text) for group, text in examples.items() if group in final or not self._final[group]
+        )
         self._counts.update(groups)
         self._final.update(final)
         self.final += sum(final.values())
-        self._differ.update(group for group, text in examples.items() if self._examples.get(group, text) != text)
-        self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
             top = self.largest(self._limit)
             self._counts = Counter({group: count for group, count, _ in top})
@@ -227,7 +236,10 @@ class ErrorCounts:
         return sum(map(bool, self._final.values()))
 
     def example(self, group: tuple[str, str]) -> str:
-        """Return the newest message of a group; empty if unknown."""
+        """Return the newest message of the last attempts of a group, or of its others if none was last.
+
+        It is empty if unknown.
+        """
         return self._examples.get(group, "")
 
     def differ(self, group: tuple[str, str]) -> bool:

@@ -434,7 +434,8 @@ class ResultBatch:
             clock is `time.monotonic()`, which all processes of a machine share.
         final_groups: like `error_groups`, but counts only errors of the last attempt at an item.
         cancelled: number of items in `ended` that were cancelled, by chunk.
-        examples: first line of the newest message of each group in `error_groups`.
+        examples: first line of one message of each group in `error_groups`: the newest of its last attempts, or without
+            one, the newest.
         out_of_attempts: positions of the items of `failed` whose last error was transient, by chunk.
         values: pickled items of `failed`, by position, without those of more than `MAX_KEPT_VALUE` bytes.
         by_host: the failures in `trials` that a host has caused, by host.

@@ -139,7 +139,7 @@ class ErrorGroup:
         type: type of the exception.
         text: shape of the messages, which identifies the group together with `type`.
         final: number of these attempts that were the last one at their item.
-        example: first line of the newest message, to be shown.
+        example: first line of the message to be shown: of the newest last attempt, or without one, of the newest.
         differ: True if the errors are known to have different messages.
     """
 

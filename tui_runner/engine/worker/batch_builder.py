@@ -263,9 +263,10 @@ class BatchBuilder:
         kind = self._redact(failure.type)[:TYPE_LENGTH]
         folded = shape(message)
         self._groups[kind, folded] += 1
-        self._examples[kind, folded] = cut_text(first_line(message), _EXAMPLE_LENGTH)
-        if outcome.ending is not Ending.RETRY:
-            self._final_groups[kind, folded] += 1
+        is_final = outcome.ending is not Ending.RETRY
+        if is_final or not self._final_groups[kind, folded]:
+            self._examples[kind, folded] = cut_text(first_line(message), _EXAMPLE_LENGTH)
+        self._final_groups[kind, folded] += is_final
         chunk, index = outcome.chunk, outcome.index
         self._errors.append(
             (
@@ -276,7 +277,7 @@ class BatchBuilder:
                 message,
                 self._redact(failure.traceback),
                 int((outcome.ended + self._wall) * 1e6),
-                outcome.ending is not Ending.RETRY,
+                is_final,
                 folded,
                 storable(item_text(chunk.values[index], self._redact)),
             )
@@ -305,7 +306,7 @@ class BatchBuilder:
             nbytes=nbytes,
             trials=self.trials,
             failing_since=self._failing_since,
-            final_groups=dict(self._final_groups),
+            final_groups=dict(+self._final_groups),
             cancelled=dict(self._cancelled),
             values=self._values,
             examples=self._examples,

@@ -64,10 +64,11 @@ class FailureGroup:
         chunks: number of chunks with such attempts.
         first_seen: time of the first attempt.
         last_seen: time of the last attempt.
-        newest_item: position of the item of the newest attempt.
+        newest_item: position of the item of the group's example, which is its newest attempt with which an item failed.
+            Without one, it is the newest attempt at an item that has failed otherwise, or else the newest attempt.
         newest_item_text: short text of that item's value; empty if unknown.
-        newest_message: full message of the newest attempt.
-        newest_traceback: traceback of the newest attempt; may be empty.
+        newest_message: full message of the example.
+        newest_traceback: traceback of the example; may be empty.
         messages_differ: True if not all attempts of the group have the same message.
         failed_otherwise: number of items with such attempts whose last attempt failed with an error of another group.
             Known only if `items_failed` is 0.
@@ -192,8 +193,12 @@ def _is_failed(run_id: int) -> str:
     """
     return f"""(e.final AND (e.item, e.occurred_at) IN (
         SELECT (item, max(occurred_at)) FROM runner.failed_attempts SEMI JOIN (
-            SELECT item FROM runner.items WHERE run_id = {int(run_id)} AND state IN ('failed', 'timeout')
+            {_failed_items(run_id)}
         ) USING (item) WHERE run_id = {int(run_id)} AND final GROUP BY item))"""
+
+
+def _failed_items(run_id: int) -> str:
+    return f"SELECT item FROM runner.items WHERE run_id = {int(run_id)} AND state IN ('failed', 'timeout')"
 
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
@@ -252,13 +257,14 @@ def count_failure_groups(cursor: Cursor, run_id: int, *, with_failed: bool = Fal
 
 
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
-    """Return errors of one group, newest first, at most `limit` of them."""
+    """Return at most `limit` errors of one group, in the order in which `FAILURE_GROUPS_SQL` chooses its example."""
     rows = cursor.execute(
         f"""SELECT item, chunk, attempt, message, coalesce({TRACEBACK_SQL}, ''), {_SINCE_EPOCH.format("occurred_at")},
                 {_is_failed(run_id)}, coalesce(item_text, '')
             FROM runner.failed_attempts e LEFT JOIN runner.tracebacks t USING (traceback_id)
             WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
-            ORDER BY occurred_at DESC, item LIMIT ?""",
+            ORDER BY {_is_failed(run_id)} DESC, item IN ({_failed_items(run_id)}) DESC, occurred_at DESC, item
+            LIMIT ?""",
         [run_id, type, message, limit],
     ).fetchall()
     return [

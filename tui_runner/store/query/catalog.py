@@ -153,26 +153,30 @@ FAILURE_GROUPS_SQL = """WITH states AS (
     ) i ON i.run_id = e.run_id AND i.item = e.item
     WHERE e.final
     GROUP BY e.run_id, e.item
+), attempts AS (
+    SELECT e.*, s.state, coalesce(final AND e.occurred_at = l.occurred_at, false) AS failed, row(
+        CASE WHEN failed THEN 2 WHEN l.item IS NOT NULL THEN 1 ELSE 0 END, e.occurred_at
+    ) AS place
+    FROM runner.failed_attempts e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
+        LEFT JOIN states s ON s.run_id = e.run_id AND s.item = e.item
 ), groups AS (
-SELECT e.run_id, type, coalesce(shape, '') AS alike,
-    count(DISTINCT e.item) FILTER (WHERE final AND e.occurred_at = l.occurred_at) AS items_failed,
-    count(*) AS attempts, count(*) FILTER (WHERE s.state = 'ok') AS attempts_recovered,
-    count(DISTINCT chunk) AS chunks,
-    min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen,
-    arg_max(e.item, e.occurred_at) AS newest_item,
-    coalesce(arg_max(item_text, e.occurred_at), '') AS newest_item_text,
-    coalesce(arg_max(message, e.occurred_at), '') AS newest_message,
-    arg_max(traceback_id, e.occurred_at) AS traceback_id,
-    coalesce(arg_max(ends_with_message, e.occurred_at), false) AS ends_with_message
-FROM runner.failed_attempts e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
-    LEFT JOIN states s ON s.run_id = e.run_id AND s.item = e.item
-GROUP BY ALL
+    SELECT run_id, type, coalesce(shape, '') AS alike, count(DISTINCT item) FILTER (WHERE failed) AS items_failed,
+        count(*) AS attempts, count(*) FILTER (WHERE state = 'ok') AS attempts_recovered,
+        count(DISTINCT chunk) AS chunks, min(occurred_at) AS first_seen, max(occurred_at) AS last_seen,
+        arg_max(item, place) AS newest_item, coalesce(arg_max(item_text, place), '') AS newest_item_text,
+        coalesce(arg_max(message, place), '') AS newest_message, arg_max(traceback_id, place) AS traceback_id,
+        coalesce(arg_max(ends_with_message, place), false) AS ends_with_message
+    FROM attempts
+    GROUP BY ALL
 )
 SELECT g.* EXCLUDE (traceback_id, ends_with_message),
     coalesce(if(ends_with_message, t.text || newest_message || chr(10), t.text), '') AS newest_traceback
 FROM groups g LEFT JOIN runner.tracebacks t USING (traceback_id)"""
 """SQL that groups the errors of all runs. If the user ran an item again, several attempts at it are marked as the last
-one. Only the newest of them counts, and only while the item is failed."""
+one. Only the newest of them counts, and only while the item is failed.
+
+The example of a group (`newest_…`) is its newest attempt with which an item failed. Without one, it is the newest
+attempt at an item that has failed with another error, or else the newest attempt."""
 
 
 def failure_groups_sql(run: str) -> str:
