@@ -213,13 +213,15 @@ def test_a_process_that_begins_seconds_after_another_is_drawn_behind_a_short_gap
 
 def test_a_pause_is_a_gap_without_slopes(cursor: duckdb.DuckDBPyConnection) -> None:
     for at, done, in_flight in (
-        (0, 0, None), (5, 50, 4), (10, 100, 4), (13, 124, 0), (17, 124, 0), (22, 124, 0), (23, 124, 0), (28, 174, 4),
+        (0, 0, None), (5, 50, 4), (10, 100, 4), (13, 124, 0), (17, 124, 0), (22, 124, 0), (23, 124, 4), (28, 174, 4),
     ):  # fmt: skip
         sample(cursor, at, done, in_flight=in_flight)
     curves = run_curves(cursor, 1, 29)  # the first sample stands for a second
     assert not any(curves.items[14:24])
     assert curves.items[1:11] == pytest.approx((10.0,) * 10) and curves.items[24:] == pytest.approx((10.0,) * 5)
     assert curves.items[11:14] == pytest.approx((8.0,) * 3)
+    # Parts that the pause covers only partly have the rates of their rest.
+    assert run_curves(cursor, 1, 4).items == pytest.approx((62.5 / 7.25, 61.5 / 6.75, 0.0, 10.0))
 
 
 def test_items_that_the_user_runs_again_have_failed_when_they_did(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from operator import mul
 
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
 from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
@@ -332,8 +333,9 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     # counters of a process begin with the counts of earlier processes, so its first sample has no rate. A failure is
     # counted only if every later sample of its process still contains it, so items that failed in an outage and then
     # succeeded are not counted. Items that the user ran again in a later process still count where they failed. A pause
-    # without items in flight is separated from the samples around it, so that no rate is spread over the pause.
-    columns, most_gaps = _GAPS
+    # without items in flight is separated from the samples around it, so that no rate is spread over the pause, and the
+    # rate of a part is that of its time outside of pauses and of gaps between processes.
+    cells, most_gaps = _GAPS
     rows = cursor.execute(
         f"""WITH begun AS (
             SELECT *, lag(sampled_at) OVER (ORDER BY sampled_at) IS NULL AS first,
@@ -354,10 +356,11 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
                 greatest(items_failed - lag(items_failed, 1, 0) OVER own, 0) AS ended_failed,
                 stays - lag(stays, 1, 0) OVER own AS failed,
                 CASE WHEN begins THEN if(first, 1.0, NULL) WHEN step > 0 THEN step ELSE 1.0 END AS seconds,
-                NOT begins AND in_flight = 0 AND done + ended_failed = 0 AS still
+                -- The sample at the end of a pause may have items in flight again.
+                NOT begins AND 0 IN (in_flight, lag(in_flight) OVER own) AND done + ended_failed = 0 AS still
             FROM staying WINDOW own AS (PARTITION BY process ORDER BY sampled_at)
         ), raw AS (
-            SELECT * REPLACE (coalesce(seconds, sum(seconds) OVER () / ({columns} + {most_gaps} * max(process) OVER ()))
+            SELECT * REPLACE (coalesce(seconds, sum(seconds) OVER () / ({cells} + {most_gaps} * max(process) OVER ()))
                 AS seconds)
             FROM steps
         ), ends AS (
@@ -379,25 +382,29 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
                     AS failed_rate
             FROM samples WINDOW two AS (ORDER BY sampled_at ROWS 1 PRECEDING)
         ), parts AS (
-            SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high, whole / $2 AS length
+            SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high
             FROM range(0, $2) parts(part), (SELECT max(until) AS whole FROM placed)
         ), shares AS (
-            SELECT part, length, items_per_second, failed_rate, done, ended_failed, failed, memory, app, seconds,
-                least(until, high) - greatest(until - seconds, low) AS inside
+            SELECT part, items_per_second, failed_rate, done, ended_failed, failed, memory, app, seconds,
+                least(until, high) - greatest(until - seconds, low) AS inside,
+                if(still OR (begins AND NOT first), 0, inside) AS active
             FROM parts JOIN placed ON until > low AND until - seconds < high
         )
-        SELECT coalesce(sum((done + ended_failed) * inside / seconds) / any_value(length), 0),
-            coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0),
-            coalesce(arg_max(app, memory), 0), coalesce(max(items_per_second), 0), coalesce(max(failed_rate), 0)
+        SELECT coalesce(sum((done + ended_failed) * inside / seconds) / nullif(sum(active), 0), 0),
+            coalesce(sum(failed * inside / seconds) / nullif(sum(active), 0), 0), coalesce(max(memory), 0),
+            coalesce(arg_max(app, memory), 0), coalesce(max(items_per_second), 0), coalesce(max(failed_rate), 0),
+            sum(active)
         FROM shares GROUP BY part ORDER BY part""",
         [run_id, points],
     ).fetchall()
     if not rows:
         return RunCurves()
-    items, failed, memory, app, most, most_failed = (tuple(map(float, column)) for column in zip(*rows, strict=True))
+    columns = (tuple(map(float, column)) for column in zip(*rows, strict=True))
+    items, failed, memory, app, most, most_failed, active = columns
     # Do not use the highest part. The last part also contains items that workers had executed earlier and reported at
     # their end.
-    return RunCurves(items, failed, memory, app, max(*most, sum(items) / len(items)), max(most_failed))
+    mean = sum(map(mul, items, active)) / (sum(active) or 1.0)
+    return RunCurves(items, failed, memory, app, max(*most, mean), max(most_failed))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:
