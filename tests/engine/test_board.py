@@ -656,6 +656,36 @@ def test_a_pause_begins_when_the_items_in_flight_have_ended(desk):
     assert [point.items_per_second for point in picture.history] == pytest.approx([0.6, 0.3, None])
 
 
+def test_an_item_that_ends_long_after_the_key_makes_no_longer_estimate():
+    desk = SnapshotHarness(chunks=10, items=100, total=1_000)
+
+    def estimates(second: int) -> tuple[float, float]:
+        """Let 20 items end in a second."""
+        desk.now += 1.0
+        desk.end(second // 5, good=20)
+        desk.fly({9: 4})
+        estimate = desk.picture().eta_seconds
+        assert estimate is not None
+        return estimate
+
+    for second in range(3):
+        desk.now += 1.0
+        desk.end(second // 5, good=20)
+    before = [estimates(second) for second in range(3, 20)][-1]
+    desk.handle(PauseRun())
+    desk.now += 25.0
+    desk.end(9, good=1)
+    desk.fly({})
+    assert desk.picture(100.0).eta_seconds is None
+    desk.handle(ResumeRun())
+    desk.fly({9: 4})
+    assert desk.picture().eta_seconds == pytest.approx(before, rel=0.1)
+    after = [estimates(second) for second in range(20, 40)]
+    for second, (least, most) in enumerate(after, start=1):
+        left = (before[0] + before[1]) / 2 - second
+        assert 0.5 * left < least < most < 1.5 * left
+
+
 @pytest.mark.parametrize("held_by", ["", "a.example"])
 def test_items_that_hang_or_wait_for_a_paused_host_do_not_delay_a_pause(desk, held_by):
     desk.now += 10.0

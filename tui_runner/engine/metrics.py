@@ -262,36 +262,42 @@ _GROUND_ITEMS = 3
 
 
 class Estimate:
-    """An estimate of the active time that a run has left."""
+    """An estimate of the time that a run has left. Times are working seconds of the run (`ActiveClock`)."""
 
     def __init__(self) -> None:
         self._window = RateWindow()
         self._first: tuple[float, int] | None = None
         self._executed = 0
 
-    def add(self, active: float, executed: int) -> None:
-        """Record that `executed` items had been executed at the active time `active`."""
+    def add(self, working: float, executed: int) -> None:
+        """Record that `executed` items had been executed at the time `working`."""
         self._executed = executed
         if self._first is None and executed:
-            self._first = active, executed
+            self._first = working, executed
         if self._first is not None:
-            self._window.add(active, executed)
+            self._window.add(working, executed)
 
-    def seconds(self, active: float, left: int, in_flight: int) -> tuple[float, float] | None:
+    def seconds(
+        self, working: float, left: int, in_flight: int, *, since_resume: float = math.inf
+    ) -> tuple[float, float] | None:
         """Return the least and the most seconds that `left` items take; None while no estimate is possible.
 
         Args:
-            active: current active time.
+            working: current time.
             left: items that have not ended.
             in_flight: items being executed.
+            since_resume: seconds since the last pause.
         """
         if self._first is None or self._executed < _GROUND_ITEMS:
             return None
         since, before = self._first
-        passed, ended, at_once = active - since, self._executed - before, max(1, in_flight)
+        passed, ended, at_once = working - since, self._executed - before, max(1, in_flight)
         if passed < _GROUND_SECONDS or ended < at_once:
             return None
-        rates = ended / passed, self._window.rate(active)
+        mean = ended / passed
+        # Items that ended in a pause seem to have ended at once at its beginning, and items that have started since its
+        # end have not ended yet.
+        rates = mean, mean if since_resume < RATE_SECONDS else self._window.rate(working)
         if min(rates) <= 0:
             return None
         doubt = 1 + math.sqrt(at_once / ended)

@@ -305,7 +305,7 @@ class SnapshotBuilder:
                 self._chunks.measure(number, active, flush.executed(number))
             self._ended += executed
             self._items.add(active, self._ended)
-            self._estimate.add(active, self._ended)
+            self._estimate.add(scheduler.working(now), self._ended)
             self._rows.add(active, rows)
             self._failed.add(active, failed)
         else:
@@ -418,7 +418,7 @@ class SnapshotBuilder:
         awaits = self._state is RunState.RUNNING and bool(left) and 2 * self._delayed >= (left or 0)
         eta, slow = None, False
         if left is not None and stalled is None and not rests and not awaits:
-            eta, slow = self._eta(active, left, begun, longest)
+            eta, slow = self._eta(now, left, begun, longest)
         recent = self._recent_latencies.at(active)
         # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts are more useful.
         latencies = self._latencies if status.ended or not recent.total else recent
@@ -634,13 +634,16 @@ class SnapshotBuilder:
         progress = self._progress.get(worker)
         return progress.rss if progress else 0
 
-    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[tuple[float, float] | None, bool]:
+    def _eta(self, now: float, left: int, in_flight: int, longest: float) -> tuple[tuple[float, float] | None, bool]:
         """Return the estimated time left, and True if one unusually long item may outlast it.
 
         The time is None while the run is paused, before there is an estimate, and while such an item and others in
         flight are all that is left.
         """
-        estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
+        if self._state is RunState.PAUSED:
+            return None, False
+        working, since = self._scheduler.working(now), self._scheduler.since_resume(now)
+        estimate = self._estimate.seconds(working, left, in_flight, since_resume=since)
         if estimate is None:
             return None, False
         slow = longest > (self._latencies.percentile(0.95) or 0.0) and longest >= estimate[0]

@@ -257,7 +257,7 @@ class Chunks:
             threads: items executed at once, over all workers.
         """
         size = self.pace.read_size or 1
-        ahead = min(-(-self.pace.to_read(self._step.active, threads) // size), _MOST_AHEAD)
+        ahead = min(-(-self.pace.to_read(self._step.working, threads) // size), _MOST_AHEAD)
         wanted = max(limit, ahead) - len(self.waiting) - requested
         if wanted > 0:
             opened = sum(self.all.open[number].nbytes for worker in self._workers for number in worker.open)
@@ -370,7 +370,7 @@ class Chunks:
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
         if most < _EXHAUSTED_FACTOR * limit:
             return False
-        rate = self.pace.rate(self._step.active, self._workers.threads) or 0.0
+        rate = self.pace.rate(self._step.working, self._workers.threads) or 0.0
         items = max(_LINGERING_ITEMS, int(rate))
         if most * self._largest < items:
             return False  # a cheap upper bound, because with thousands of tiny chunks the sum below takes too long
@@ -424,7 +424,7 @@ class Chunks:
         for number, attempts in flush.retried.items():
             self.all.open[number].retried(attempts)
         if self._step.clock.counts(self._step.now):
-            self.pace.executed(sum(map(flush.executed, flush.ended)), self._step.active)
+            self.pace.executed(sum(map(flush.executed, flush.ended)), self._step.working)
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)

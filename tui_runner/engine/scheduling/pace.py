@@ -44,7 +44,7 @@ _GROUND_SECONDS = 0.3
 
 
 class Pace:
-    """The rate at which items end, and the sizes that follow from it. Times are active seconds of the run.
+    """The rate at which items end, and the sizes that follow from it. Times are working seconds of the run (`ActiveClock`).
 
     Args:
         chunk_size: items per chunk; None to choose it automatically.
@@ -62,21 +62,21 @@ class Pace:
         self._bytes_an_item = 0.0
         self.read_size: int | None = None
 
-    def executed(self, items: int, active: float) -> None:
+    def executed(self, items: int, working: float) -> None:
         """Count items that have just been executed, whatever the result."""
         if not items:
             return
         self._ended += items
         if self._first is None:
-            self._first = active, self._ended
-        self._window.add(active, self._ended)
+            self._first = working, self._ended
+        self._window.add(working, self._ended)
 
     def read(self, items: int, nbytes: int) -> None:
         """Record the number of items and the packed bytes of a chunk of the input."""
         self.read_size = items
         self._bytes_an_item = nbytes / items
 
-    def rate(self, active: float, threads: int) -> float | None:
+    def rate(self, working: float, threads: int) -> float | None:
         """Return the items that end per second.
 
         Return None until 0.3 s have passed and `threads` items have ended, both counted from the first report.
@@ -84,22 +84,22 @@ class Pace:
         if self._first is None:
             return None
         since, before = self._first
-        if active - since < _GROUND_SECONDS or self._ended - before < threads:
+        if working - since < _GROUND_SECONDS or self._ended - before < threads:
             return None
-        return self._window.rate(active)
+        return self._window.rate(working)
 
-    def size(self, active: float, threads: int, workers: int, unread: int | None = None) -> int | None:
+    def size(self, working: float, threads: int, workers: int, unread: int | None = None) -> int | None:
         """Return the number of items of the next chunk; None if the user has set the size.
 
         Args:
-            active: current active time.
+            working: current working time.
             threads: items executed at once, over all workers.
             workers: number of workers; each has a chunk of its own, so a chunk is sized for one worker's rate.
             unread: items of the input that are not in a chunk yet; None if they are not counted.
         """
         if not self._is_automatic:
             return None
-        each = (self.rate(active, threads) or 0.0) / workers
+        each = (self.rate(working, threads) or 0.0) / workers
         shortest, longest = _SECONDS_A_CHUNK
         if each and not shortest <= self._size / each <= longest:
             # A chunk with fewer items than its worker has threads would leave threads idle.
@@ -108,31 +108,31 @@ class Pace:
         self._size = max(1, min(self._size, LARGEST_SIZE, int(most)))
         if unread is None or workers == 1:
             return self._size
-        return min(self._size, max(1, unread // (2 * workers), self._least(active, threads) // workers))
+        return min(self._size, max(1, unread // (2 * workers), self._least(working, threads) // workers))
 
-    def ahead(self, active: float, threads: int, unsent: int | None = None) -> int | None:
+    def ahead(self, working: float, threads: int, unsent: int | None = None) -> int | None:
         """Return the number of items that workers should have, started or not; None while the rate is unknown.
 
         Two items per thread are added to a second of work: one that is executed, and one to start next.
 
         Args:
-            active: current active time.
+            working: current working time.
             threads: items executed at once, over all workers.
             unsent: items that no worker has; None if they are not counted, or if there is only one worker.
         """
-        rate = self.rate(active, threads)
+        rate = self.rate(working, threads)
         if rate is None:
             return None
         ahead = int(rate * AHEAD_SECONDS) + 2 * threads
-        return ahead if unsent is None else min(ahead, max(unsent // 2, self._least(active, threads)))
+        return ahead if unsent is None else min(ahead, max(unsent // 2, self._least(working, threads)))
 
-    def _least(self, active: float, threads: int) -> int:
+    def _least(self, working: float, threads: int) -> int:
         """Return the number of items that keep all workers busy while they report and receive more items."""
-        return max(threads, int((self.rate(active, threads) or 0.0) * _TAIL_SECONDS))
+        return max(threads, int((self.rate(working, threads) or 0.0) * _TAIL_SECONDS))
 
-    def to_read(self, active: float, threads: int) -> int:
+    def to_read(self, working: float, threads: int) -> int:
         """Return the number of items that should wait in this process to be sent."""
-        return int((self.rate(active, threads) or 0.0) * _READ_SECONDS)
+        return int((self.rate(working, threads) or 0.0) * _READ_SECONDS)
 
     def chunks_within(self, nbytes: int) -> int | None:
         """Return the number of chunks of the current size that fit into `nbytes`; None if chunks are almost empty."""

@@ -208,6 +208,14 @@ class Scheduler:
         """Return the seconds that the run has been active at `now`, without pauses."""
         return self._step.clock.active(now)
 
+    def working(self, now: float) -> float:
+        """Return the active seconds at `now` in which items could start: without those in which the run was paused."""
+        return self._step.clock.working(now)
+
+    def since_resume(self, now: float) -> float:
+        """Return the seconds at `now` since the run began or was last resumed."""
+        return self._step.clock.since_resume(now)
+
     @property
     def is_at_rest(self) -> bool:
         """True if the run is paused or idle and its items in flight have ended, so that active time has stopped."""
@@ -766,7 +774,7 @@ class Scheduler:
         wanted = self._chunks.to_read(self._chunks.open_limit(self.open_chunks), self._requested, threads)
         if wanted:
             self._requested += wanted
-            size = self._pace.size(self._step.active, threads, self.workers.size, self._unread)
+            size = self._pace.size(self._step.working, threads, self.workers.size, self._unread)
             self._step.do(events.ReadChunks(wanted, size))
 
     @property
@@ -781,7 +789,7 @@ class Scheduler:
         ahead = None
         if self._sends_ahead:
             unsent = None if self.workers.size == 1 or self._unread is None else self._unread + self._chunks.unsent
-            ahead = self._pace.ahead(self._step.active, self.workers.threads, unsent)
+            ahead = self._pace.ahead(self._step.working, self.workers.threads, unsent)
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks), ahead)
         self._chunks.send_suspects()
 

@@ -18,7 +18,8 @@ class ActiveClock:
     """A clock of active time: the seconds from `start` to `end`, without pauses. It shows 0 before `start`.
 
     A pause stops it only when the last item in flight has ended. Otherwise the items that end in a pause would have
-    taken no time, and rates would rise.
+    taken no time, and rates would rise. `working` leaves out this time, in which no items start.
+
     After `end` it stands still, so that the screen shows the times that the ledger has.
     """
 
@@ -28,8 +29,12 @@ class ActiveClock:
         """Time of the first call of `pause` in this pause."""
         self._paused_at: float | None = None
         self._paused_seconds = 0.0
+        self._finishing_seconds = 0.0
+        """Active seconds of earlier pauses, in which items in flight ended."""
         self._resumed_at = -math.inf
-        """Time of the start or of the last `resume`, by the monotonic clock."""
+        """Time of the start, or of the `resume` that last started the clock again, by the monotonic clock."""
+        self._working_since = -math.inf
+        """Time of the start or the last `resume`."""
         self._ended_at = math.inf
 
     @property
@@ -39,8 +44,8 @@ class ActiveClock:
 
     def start(self, now: float, *, paused: bool) -> None:
         """Start the clock at the monotonic time `now`, paused if `paused`."""
-        self._started_at = self._resumed_at = now
-        self._paused_at = now if paused else None
+        self._started_at = self._resumed_at = self._working_since = now
+        self._pausing_since = self._paused_at = now if paused else None
 
     def pause(self, now: float, *, in_flight: bool = False) -> None:
         """Stop active time at `now`, unless it is stopped already.
@@ -55,7 +60,10 @@ class ActiveClock:
 
     def resume(self, now: float) -> None:
         """Continue active time at `now`, unless it is running already."""
-        self._pausing_since = None
+        if self._pausing_since is not None:
+            self._finishing_seconds += self._finishing(now)
+            self._pausing_since = None
+            self._working_since = now
         if self._paused_at is not None:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
@@ -84,6 +92,20 @@ class ActiveClock:
             return 0.0
         end = self._paused_at if self._paused_at is not None else min(now, self._ended_at)
         return max(0.0, end - self._started_at - self._paused_seconds)
+
+    def working(self, now: float) -> float:
+        """Return the active seconds at `now` in which items could start. Rates that predict the future need them."""
+        return self.active(now) - self._finishing_seconds - self._finishing(now)
+
+    def _finishing(self, now: float) -> float:
+        """Return the active seconds of the current pause at `now`."""
+        if self._pausing_since is None:
+            return 0.0
+        return (now if self._paused_at is None else self._paused_at) - self._pausing_since
+
+    def since_resume(self, now: float) -> float:
+        """Return the seconds at `now` since the start or the last `resume`."""
+        return now - self._working_since
 
     def active_before(self, now: float, seconds: float) -> float:
         """Return the active seconds at the time `seconds` before `now`.
@@ -118,6 +140,11 @@ class Step:
     def active(self) -> float:
         """The seconds the run has been active, without pauses."""
         return self.clock.active(self.now)
+
+    @property
+    def working(self) -> float:
+        """The active seconds in which items could start."""
+        return self.clock.working(self.now)
 
     def do(self, action: Action) -> None:
         """Append an action."""
