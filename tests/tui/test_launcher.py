@@ -760,24 +760,24 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     detail = Detail((("  last: just now, 90 done", "muted"),), ((("  ", "text"), ("▁▃█", "chart-1")),))
     assert text(detail, 30) == "  last: just now, 90 done  ▁▃█"
     assert text(detail, 29) == "  last: just now, 90 done  …"
-    assert text(detail, 27) == "  last: just now, 90 done"
+    assert text(detail, 27) == "  last: just now, 90 done …"
     elsewhere = FoundJob("/there/on/the/disk/shop.py:tidy", "tidy", "Sweep.", RECENT)
     assert text(elsewhere, 60) == "tidy           /there/on/the/disk/shop.py  Sweep."
     assert text(elsewhere, 30).startswith("tidy           …e/disk/shop.py  ")  # the end of a path matters more
     run = found_run("finished", done=30, failed=12)
     found = FoundDatabase(run.database, (run,), nbytes=3_900_000, last_seen=1_000.0)
     assert text(found, 53) == "books.duckdb   3.9 MB     0 rows  just now  12 failed"
-    assert text(found, 52) == "books.duckdb   3.9 MB  … 12 failed  just now"
-    assert text(found, 44) == "books.duckdb   3.9 MB  … 12 failed  just now"
-    assert text(found, 43) == "books.duckdb   3.9 MB  … 12 failed  …"
-    assert text(found, 30) == "books.duckdb   3.9 MB  …"
+    assert text(found, 52) == "books.duckdb   3.9 MB  … just now  12 failed"
+    assert text(found, 44) == "books.duckdb   3.9 MB  … just now  12 failed"
+    assert text(found, 43) == "books.duckdb   just now  12 failed  …"
+    assert text(found, 30) == "books.duckdb   12 failed  …"
 
 
 def test_database_with_many_failed_items_shows_when_it_was_written_beside_a_terminal_of_120_columns() -> None:
     run = found_run("finished", done=30, failed=1_178)
     found = FoundDatabase(Path("/data/prices.duckdb"), (run,), nbytes=393_900_000, last_seen=1_000.0)
     shown = "".join(text for text, _ in drawn(found, 46, same_name={}, now=1_000.0 + 5 * 3600))
-    assert shown == "prices.duckdb  394 MB  … 1,178 failed  5 h ago"
+    assert shown == "prices.duckdb  394 MB  … 5 h ago  1,178 failed"
 
 
 def test_database_in_use_shows_the_share_of_the_dashboard_and_names_the_process_beside_the_list_only() -> None:
@@ -858,7 +858,11 @@ def test_jobs_of_one_name_have_the_last_runs_of_their_own_files() -> None:
     )
     rows = listed(jobs, [FoundDatabase(runs[0].database, runs)], now=1_000.0)
     after = {row.job: rows[place + 1] for place, row in enumerate(rows) if isinstance(row, FoundJob)}
-    told = {job: "".join(text for text, _ in row.line) for job, row in after.items() if isinstance(row, Detail)}
+    told = {
+        job: "".join(text for text, _ in drawn(row, 80, same_name={}))
+        for job, row in after.items()
+        if isinstance(row, Detail)
+    }
     assert list(told) == ["/shop/a.py:order", "/shop/b.py:order"]
     assert "5 done" in told["/shop/a.py:order"] and "7 done" in told["/shop/b.py:order"]
 

@@ -193,7 +193,7 @@ async def test_the_form_stands_beside_the_list_at_once_and_nothing_is_executed(
         app = await ready(pilot)
         shown = screen_text(app)
         assert "One page of the catalogue: a row for each book." in shown and "More about it" not in shown
-        assert "shop.py:8 · @job · an item is its page · returns dict" in shown
+        assert "shop.py:8 · @job · one call for each page · returns dict" in shown
         assert facts(app)["base"] == "needed" and facts(app)["unit"] == "EUR" and "str · of the price" in shown
         assert facts(app)["input"] == "pages(), the job's own items" and facts(app)["last"] == "5"
         assert facts(app)["threads"].startswith("3") and facts(app)["max_memory"].startswith("80%")

@@ -44,7 +44,7 @@ _GROUND_SECONDS = 0.3
 
 
 class Pace:
-    """The rate at which items end, and the sizes that follow from it. Times are working seconds of the run (`ActiveClock`).
+    """The rate at which items end, and the sizes that follow from it. Times are working seconds (`ActiveClock`).
 
     Args:
         chunk_size: items per chunk; None to choose it automatically.

@@ -76,7 +76,7 @@ def job_head(found: FoundJob, width: int, height: int) -> list[TextLine]:
     about = [TextLine(((line, "text"),)) for line in lines]
     facts = [own(found.place, 200), "@job" if found.decorated else "a function without @job"]
     if found.item:
-        facts.append(f"an item is its {' and '.join(own(name, 40) for name in found.item)}")
+        facts.append(f"one call for each {' and '.join(own(name, 40) for name in found.item)}")
     if found.returns:
         facts.append(f"returns {own(found.returns, 60)}")
     return [*about, *_lines(((" · ".join(facts), "muted"),)), *_gap(height)]
@@ -287,7 +287,7 @@ def database_details(
                 (f" {record.run_id:>3}  ", "muted"),
                 (column(own(record.job, 40), jobs), "strong"),
                 (f"  {column(run.state, 8)}", role),
-                (f"  {share(run):>5}  {ago(now - record.started_at.timestamp())}", "muted"),
+                (f"  {share(run):>5}  {ago(now - run.ended_or_seen)}", "muted"),
                 *failed,
             )
         )

@@ -153,6 +153,12 @@ class FoundRun:
     goes_on: bool = False
 
     @property
+    def ended_or_seen(self) -> float:
+        """Seconds since the epoch of the end of the run, or `last_seen` if it has not ended."""
+        ended_at = self.summary.record.ended_at
+        return self.last_seen if ended_at is None or self.unfinished else ended_at.timestamp()
+
+    @property
     def state(self) -> str:
         """State of the run, or "interrupted" if it was not ended and no process executes it."""
         return recorded_state(self.summary.record.state, goes_on=self.goes_on)

@@ -60,8 +60,11 @@ class FieldLine(PaintedWidget):
         """Fit the texts into `width` cells."""
         self._width = width
         unset = safe_text(self.field.unset, limit=_NOTE)
+        room = max(width - _INDENT - 3, 12)
         if self.field.kind == "database":  # the file's name, at the end of its path, matters most
-            unset = end_of(unset, max(width - _INDENT - 3, 12))
+            unset = end_of(unset, room)
+        elif cell_len(unset) > room:
+            unset = column(unset, room)
         self.input.placeholder = f"({unset})" if unset else "(needed)" if self.field.required else ""
         self.explain()
 

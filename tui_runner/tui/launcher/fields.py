@@ -34,7 +34,7 @@ OFFERED = {
     "retries": "further attempts after a failure",
     "timeout": "seconds that an attempt may take",
     "max_failures": "failed items, or 5%, that end it",
-    "chunk_size": "items; 2 to 10 seconds of work",
+    "chunk_size": "items; automatic: 2–10 s of work",
     "open_chunks": "with workers at once",
 }
 """Settings that the form offers, each with its unit or meaning. All other settings keep the values that the job, the

@@ -288,11 +288,10 @@ def _spark(run: FoundRun) -> Line:
 
 def _last(run: FoundRun, now: float) -> Detail:
     totals = run.summary.totals
-    failed: list[Span] = [(", ", "muted"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
-    ended_at = run.summary.record.ended_at
-    ended = run.last_seen if ended_at is None or run.unfinished else ended_at.timestamp()
-    head = f"  last: {ago(now - ended)}, {totals.done:,} done"
-    return Detail(((head, "muted"), *failed), (_spark(run),))
+    # Failed items come first, because the last parts of a line are left out of a narrow list.
+    failed: list[Line] = [((", ", "muted"), (f"{totals.failed:,} failed", "bad"))] if totals.failed else []
+    done: Line = ((f", {totals.done:,} done", "muted"),)
+    return Detail(((f"  last: {ago(now - run.ended_or_seen)}", "muted"),), (*failed, done, _spark(run)))
 
 
 def _whole_parts(parts: Sequence[Line], width: int) -> Line:
@@ -361,16 +360,22 @@ def _database(found: FoundDatabase, now: float, width: int) -> Line:
         return _in_use(found, width)
     run = found.to_retry
     failed = run.summary.totals.failed if run is not None and run is found.runs[0] else 0
-    head: Line = ((column(name, max(_NAMES, cell_len(name))), "text"), (f" {size(found.nbytes):>7}", "muted"))
+    head: Line = ((column(name, max(_NAMES, cell_len(name))), "text"),)
+    nbytes: Line = ((f" {size(found.nbytes):>7}", "muted"),)
     rows: Line = ((f"  {short_plural(found.rows, 'row'):>9}", "muted"),)
-    seen: Line = ((f"  {ago(now - found.last_seen)}", "muted"),)
+    when = ago(now - found.last_seen)
+    seen: Line = ((f"  {when}", "muted"),)
     if not failed:
-        return _whole_parts(((*head, *rows), seen), width)
-    whole: Line = (*head, *rows, *seen, (f"  {failed:,} failed", "bad"))
-    if cells(whole) <= width:
-        return whole
-    # In a narrow list, failed items take the place of the rows. The text beside the list has both.
-    return _whole_parts((head, ((f"  {ELLIPSIS} ", "muted"), (f"{failed:,} failed", "bad")), seen), width)
+        return _whole_parts((head, nbytes, rows, seen), width)
+    ended: Line = ((f"  {failed:,} failed", "bad"),)
+    # In a narrow list, failed items and the time matter more than the sizes. The text beside the list has them all.
+    forms: list[Line] = [
+        (*head, *nbytes, *rows, *seen, *ended),
+        (*head, *nbytes, (f"  {ELLIPSIS} {when}", "muted"), *ended),
+        (*head, *seen, *ended, (f"  {ELLIPSIS}", "muted")),
+    ]
+    fitting = (form for form in forms if cells(form) <= width)
+    return next(fitting, None) or _whole_parts((head, ended, seen), width)
 
 
 def _in_use(found: FoundDatabase, width: int) -> Line:

@@ -133,15 +133,18 @@ class Header(SnapshotWidget):
         name = names[0]
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
-        left_out = _has_pauses(snapshot)
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
-        # If the run had pauses, show the time without them and the time with them, unless there is no room for both
-        # and the estimate.
-        plain, explained_time = f"  {active} ", f"  active {active} (wall {wall}) "
-        right: Line = ((f"  {state}", role), (plain, "strong"))
-        for time, rest in ((explained_time, until), (f"  active {active} ", until)) if left_out else ():
-            longer: Line = ((f"  {state}", role), (time, "strong"), *rest)
+        right: Line = ((f"  {state}", role), (f"  {active} ", "strong"))
+        times = []
+        if _has_pauses(snapshot):
+            # Show the time without them and the time with them, unless there is no room for both and the estimate.
+            times = [f"  active {active} (wall {wall}) ", f"  active {active} "]
+        elif not snapshot.state.ended and not state.endswith(RunState.RUNNING.upper()):
+            # Without the word, the time would look like that of the pause or wait.
+            times = [f"  active {active} "]
+        for time in times:
+            longer: Line = ((f"  {state}", role), (time, "strong"), *until)
             if cells(name) + cells(longer) <= width:
                 right = longer
                 break
