@@ -142,9 +142,7 @@ class BooksRun:
         )
         database = "/data/scrape/books.duckdb"
         start = START.timestamp()
-        self._board = builder(
-            self._scheduler, 0.0, items_total=ITEMS_TOTAL, database=database, started_at=start
-        )
+        self._board = builder(self._scheduler, 0.0, items_total=ITEMS_TOTAL, database=database, started_at=start)
         self._tell(events.Begin())
         while self._now < until and not self.ended:
             self._advance()
@@ -220,7 +218,9 @@ class BooksRun:
         if self._now % 1.0 == 0.0:
             app, workers = 90e6 + 25_000 * self._now, 250e6 + 60e6 * abs(math.sin(self._now / 25))
             db_bytes = 4_000_000 + 60 * self._scheduler.counts.rows
-            self._handle(MemoryMeasured(int(app), int(workers), db_bytes, {4_001: int(workers / 2), 4_002: int(workers / 2)}))
+            self._handle(
+                MemoryMeasured(int(app), int(workers), db_bytes, {4_001: int(workers / 2), 4_002: int(workers / 2)})
+            )
             self._board.snapshot(self._now)
 
     def _start(self, worker: _Worker, now: float) -> None:
@@ -247,12 +247,16 @@ class BooksRun:
 
     def _report(self, worker: _Worker) -> None:
         """Send what has ended, and the items in flight."""
-        numbers = dict.fromkeys([item // CHUNK for item, *_ in worker.ended] + [item // CHUNK for item in worker.cancelled])
+        numbers = dict.fromkeys(
+            [item // CHUNK for item, *_ in worker.ended] + [item // CHUNK for item in worker.cancelled]
+        )
         if numbers:
             self._tell(self._batch(worker, numbers))
         in_flight = Counter(item // CHUNK for item in worker.in_flight)
         oldest = sorted((begun, item, attempt) for item, (begun, attempt) in worker.in_flight.items())[:20]
-        flying = tuple(InFlight(item // CHUNK, item, text(item), attempt, self._now - begun) for begun, item, attempt in oldest)
+        flying = tuple(
+            InFlight(item // CHUNK, item, text(item), attempt, self._now - begun) for begun, item, attempt in oldest
+        )
         self._tell(Progress(worker.number, in_flight, flying, worker.threads, 0, False, delayed=len(worker.retries)))
         for number in list(worker.chunks):
             if not worker.chunks[number] and number not in worker.exhausted:
@@ -284,8 +288,11 @@ class BooksRun:
             if last and error:
                 failed[number][item] = attempt
             worker.counts[number] += Counts(
-                done=last and not error, failed=last and bool(error), retries=not last,
-                rows=0 if error else ROWS, busy_seconds=end - begun,
+                done=last and not error,
+                failed=last and bool(error),
+                retries=not last,
+                rows=0 if error else ROWS,
+                busy_seconds=end - begun,
             )
         for item in worker.cancelled:
             number = item // CHUNK
@@ -318,21 +325,21 @@ class BooksRun:
     def _add_error(self, item: int, error: str, attempt: int, end: float) -> None:
         line, code, message = _ERRORS[error]
         message = message.format(item)
-        trace = f'Traceback (most recent call last):\n  File "books.py", line {line}, in books\n    {code}\n'
+        trace = f'Traceback (most recent call last):\n  File "scrape.py", line {line}, in books\n    {code}\n'
         trace += f"{error}: {message}\n"
         row = item, item // CHUNK, attempt, error, message, trace, _at(end), attempt == 3, shape(message), text(item)
         self.errors.append(row)
 
-    def write(self, database: Database, *, state: str | None = None) -> None:
-        """Write the run into the ledger of a database, in this state if it is not that of the snapshot."""
+    def write(self, database: Database, job: str) -> None:
+        """Write the run into the ledger of a database, paused if it has not ended."""
         cursor, shown = database.cursor(), self.snapshot
         ensure_ledger(cursor, create=True)
         cursor.execute(
             """INSERT INTO runner.runs (run_id, job, job_path, table_name, params, settings, state, items_total,
                 started_at, ended_at, active_seconds, wall_seconds, host, version)
-                VALUES (3, 'books', 'books.py:books', 'books', '{}', '{}', ?, ?, ?, ?, ?, ?, 'host', '1')""",
-            [state or shown.state, ITEMS_TOTAL, START, _at(self._now) if shown.state.ended else None, shown.elapsed,
-             shown.wall_seconds],
+                VALUES (3, 'books', ?, 'books', '{"base": "https://books.example"}', '{}', ?, ?, ?, ?, ?, ?, 'host', '1')""",
+            [job, "finished" if self.ended else "paused", ITEMS_TOTAL, START, _at(self._now) if self.ended else None,
+             shown.elapsed, shown.wall_seconds],
         )  # fmt: skip
         for table, rows, schema in (("items", self.items, ITEMS), ("errors", self.errors, ERRORS)):
             columns = zip(*rows, strict=True)
@@ -379,8 +386,8 @@ def books_run(until: float = NOW) -> BooksRun:
 
 
 @contextmanager
-def books_ledger(path: Path, run: BooksRun) -> Iterator[Database]:
-    """Yield a database with the ledger of the run."""
+def books_ledger(path: Path, run: BooksRun, job: str = "scrape.py:books") -> Iterator[Database]:
+    """Yield a database with the ledger of the run of a job."""
     with Database.open(path) as database:
-        run.write(database)
+        run.write(database, job)
         yield database
