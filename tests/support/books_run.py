@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -35,8 +35,8 @@ from tui_runner.engine.protocol import (
     Pause,
     Progress,
     Ready,
+    ResultBatch,
     Resume,
-    SetThreads,
     WorkerLost,
     ranges_of,
 )
@@ -50,21 +50,24 @@ from tui_runner.text.describe import shape
 ITEMS_TOTAL, CHUNK, ROWS, THREADS = 100_000, 500, 20, 64
 """Pages, pages of a chunk, books on a page, pages that are fetched at once."""
 NOW = 792.0
-"""Seconds from the start of the run to the moment of the pictures, with a pause of about 25 seconds."""
-SEED = 27
+"""Seconds from the start of the run to the moment of the pictures."""
+SEED = 66
+"""With this one, two chunks run at that moment, one of them has a failed page, and another chunk is paused."""
+_NO_TABLE = range(63, ITEMS_TOTAL, 9_389)
+"""Pages that the job cannot read."""
 START = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)
 _STEP = 0.5
 """Seconds between two reports of a worker."""
-_TAKEN = tuple(SnapshotBuilder.takes)
 _COMMANDS: dict[float, events.Event] = {
-    20.0: events.ChangeThreads(THREADS),
-    130.0: events.CancelChunks([12]),
+    125.0: events.CancelChunks([12]),
     620.0: events.PauseRun(),
     645.0: events.ResumeRun(),
     781.5: events.PauseChunks([74]),
     820.0: events.ResumeChunks([74]),
 }
 """Commands of the user, by the time at which they are given."""
+_CANCELLED = "cancelled"
+_TAKEN = tuple(SnapshotBuilder.takes)
 
 
 def text(item: int) -> str:
@@ -96,8 +99,8 @@ class _Worker:
     in_flight: dict[int, tuple[float, int]] = field(default_factory=dict)
     """Start and number of the attempt, by item."""
     ended: list[tuple[int, str, int, float, float]] = field(default_factory=list)
-    """Item, error (empty if none), number, start and end of each attempt that was not reported."""
-    cancelled: list[int] = field(default_factory=list)
+    """Item, error, number, start and end of each attempt that was not reported. The error is empty if there was none,
+    and `_CANCELLED` if there was no attempt."""
     counts: dict[int, Counts] = field(default_factory=dict)
 
     def next(self, now: float) -> tuple[int, int] | None:
@@ -138,7 +141,7 @@ class BooksRun:
         """Items that were cut from the input into chunks."""
         self._answers: deque[events.Event] = deque()
         self._scheduler = Scheduler(
-            threads=48, workers=2, open_chunks=None, grace=10.0, chunk_size=CHUNK, items_total=ITEMS_TOTAL
+            threads=THREADS, workers=2, open_chunks=None, grace=10.0, chunk_size=CHUNK, items_total=ITEMS_TOTAL
         )
         database = "/data/scrape/books.duckdb"
         start = START.timestamp()
@@ -189,10 +192,8 @@ class BooksRun:
             case Resume(int(chunk)):
                 worker.paused_chunks.discard(chunk)
             case Cancel(chunk):
-                worker.cancelled += worker.chunks[chunk]
+                worker.ended += [(item, _CANCELLED, 0, self._now, self._now) for item in worker.chunks[chunk]]
                 worker.chunks[chunk].clear()
-            case SetThreads(threads):
-                worker.threads = threads
             case Drain():
                 del self._workers[worker.number]
                 self._answers += [Drained(worker.number), WorkerLost(worker.number, "", {})]
@@ -217,10 +218,8 @@ class BooksRun:
             self._report(worker)
         if self._now % 1.0 == 0.0:
             app, workers = 90e6 + 25_000 * self._now, 250e6 + 60e6 * abs(math.sin(self._now / 25))
-            db_bytes = 4_000_000 + 60 * self._scheduler.counts.rows
-            self._handle(
-                MemoryMeasured(int(app), int(workers), db_bytes, {4_001: int(workers / 2), 4_002: int(workers / 2)})
-            )
+            db_bytes, each = 4_000_000 + 60 * self._scheduler.counts.rows, int(workers / 2)
+            self._handle(MemoryMeasured(int(app), 2 * each, db_bytes, {4_001: each, 4_002: each}))
             self._board.snapshot(self._now)
 
     def _start(self, worker: _Worker, now: float) -> None:
@@ -242,16 +241,13 @@ class BooksRun:
         chance = self._random.random()
         if chance < 0.0015 * (50 / _rate(now)) ** 3:
             self._failing[item] = "ReadTimeout", self._random.choice((1, 1, 1, 1, 2, 3))
-        elif chance > 0.9999:
+        elif item in _NO_TABLE:
             self._failing[item] = "ValueError", 3
 
     def _report(self, worker: _Worker) -> None:
         """Send what has ended, and the items in flight."""
-        numbers = dict.fromkeys(
-            [item // CHUNK for item, *_ in worker.ended] + [item // CHUNK for item in worker.cancelled]
-        )
-        if numbers:
-            self._tell(self._batch(worker, numbers))
+        if worker.ended:
+            self._tell(self._batch(worker))
         in_flight = Counter(item // CHUNK for item in worker.in_flight)
         oldest = sorted((begun, item, attempt) for item, (begun, attempt) in worker.in_flight.items())[:20]
         flying = tuple(
@@ -266,14 +262,16 @@ class BooksRun:
                 del worker.chunks[number]
                 self._tell(ChunkFinished(worker.number, number))
 
-    def _batch(self, worker: _Worker, numbers: Iterable[int]):
+    def _batch(self, worker: _Worker) -> ResultBatch:
+        """Return what has ended since the last batch, and add it to the rows of the ledger."""
+        numbers = sorted({item // CHUNK for item, *_ in worker.ended})
         ended: dict[int, list[int]] = {number: [] for number in numbers}
         failed: dict[int, dict[int, int]] = {number: {} for number in numbers}
         retried: dict[int, dict[int, int]] = {number: {} for number in numbers}
         groups, final, examples = Counter(), Counter(), {}
         for item, error, attempt, begun, end in worker.ended:
-            number, last = item // CHUNK, not error or attempt == 3
-            if error:
+            number, cancelled, last = item // CHUNK, error == _CANCELLED, not error or attempt in (0, 3)
+            if error and not cancelled:
                 self._add_error(item, error, attempt, end)
                 message = self.errors[-1][4]
                 group = error, shape(message)
@@ -282,24 +280,19 @@ class BooksRun:
                 examples[group] = message
             if last:
                 ended[number].append(item)
-                self._add_item(item, "failed" if error else "ok", attempt, begun, end)
+                self._add_item(item, _CANCELLED if cancelled else "failed" if error else "ok", attempt, begun, end)
             else:
                 retried[number][item] = attempt
             if last and error:
                 failed[number][item] = attempt
             worker.counts[number] += Counts(
                 done=last and not error,
-                failed=last and bool(error),
+                failed=last and bool(error) and not cancelled,
+                cancelled=cancelled,
                 retries=not last,
                 rows=0 if error else ROWS,
                 busy_seconds=end - begun,
             )
-        for item in worker.cancelled:
-            number = item // CHUNK
-            ended[number].append(item)
-            failed[number][item] = 0
-            worker.counts[number] += Counts(cancelled=1)
-            self._add_item(item, "cancelled", 0, self._now, self._now)
         batch = replace(
             EMPTY_BATCH,
             worker=worker.number,
@@ -310,11 +303,11 @@ class BooksRun:
             error_groups=groups,
             final_groups=+final,
             examples=examples,
-            cancelled=Counter(item // CHUNK for item in worker.cancelled),
+            cancelled=Counter(item // CHUNK for item, error, *_ in worker.ended if error == _CANCELLED),
             begun={number: self._now - self._begun.pop(number) for number in numbers if number in self._begun},
-            latencies=Durations.of([end - begun for *_, begun, end in worker.ended]),
+            latencies=Durations.of([end - begun for *_, attempt, begun, end in worker.ended if attempt]),
         )
-        worker.ended, worker.cancelled = [], []
+        worker.ended = []
         return batch
 
     def _add_item(self, item: int, state: str, attempts: int, begun: float, end: float) -> None:
@@ -337,8 +330,9 @@ class BooksRun:
         cursor.execute(
             """INSERT INTO runner.runs (run_id, job, job_path, table_name, params, settings, state, items_total,
                 started_at, ended_at, active_seconds, wall_seconds, host, version)
-                VALUES (3, 'books', ?, 'books', '{"base": "https://books.example"}', '{}', ?, ?, ?, ?, ?, ?, 'host', '1')""",
-            [job, "finished" if self.ended else "paused", ITEMS_TOTAL, START, _at(self._now) if self.ended else None,
+                VALUES (3, 'books', ?, 'books', ?, ?, ?, ?, ?, ?, ?, ?, 'host', '1')""",
+            [job, '{"base": "https://books.example"}', f'{{"threads": {THREADS}, "workers": 2, "chunk_size": {CHUNK}}}',
+             "finished" if self.ended else "paused", ITEMS_TOTAL, START, _at(self._now) if self.ended else None,
              shown.elapsed, shown.wall_seconds],
         )  # fmt: skip
         for table, rows, schema in (("items", self.items, ITEMS), ("errors", self.errors, ERRORS)):
@@ -373,8 +367,8 @@ class BooksRun:
 
 
 _ERRORS = {
-    "ReadTimeout": (40, "response = http.get(url)", "page {} timed out"),
-    "ValueError": (41, "table = parse(response.text)", "no table on page"),
+    "ReadTimeout": (40, "response = http.get(url)", "read timed out"),
+    "ValueError": (41, "table = parse(response.text)", "no table on page {}"),
 }
 """Line, code and message of each kind of error."""
 

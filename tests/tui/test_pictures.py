@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.books_run import START, books_ledger, books_run, text
+from support.books_run import NOW, START, books_ledger, books_run, text
 from support.fake_run import FakeRunControl, busy, chunk
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -151,14 +153,26 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
         assert snap_compare(shown, terminal_size=size, run_before=press)
 
 
+_PAUSED_AT = START.timestamp() + NOW
+
+
 def _in_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Have the launcher show the same folder and version wherever and whenever its picture is taken."""
+    """Have the launcher show the same folder, times and version wherever and whenever its picture is taken."""
     for module in (launcher, fields, details):
         monkeypatch.setattr(module, "with_short_home", lambda path: path.replace(str(folder), "/data/scrape"))
     monkeypatch.setattr(fields, "memory_bound", lambda setting: 19_200_000_000)
     for module in (rows, details):  # DuckDB's files differ by a block now and then
         monkeypatch.setattr(module, "size", lambda nbytes: size(books_run().snapshot.db_bytes))
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: _PAUSED_AT + 30))
     monkeypatch.setattr(launcher, "__version__", "0.1.0")
+
+
+def _write_paused_run(folder: Path, job: str) -> None:
+    """Write the database of a run of a job, with its results."""
+    file = folder / "books.duckdb"
+    with books_ledger(file, books_run(), job) as database:
+        books_run().write_results(database)
+    os.utime(file, (_PAUSED_AT, _PAUSED_AT))
 
 
 @every_theme
@@ -192,8 +206,7 @@ def test_launcher(
         '    """Fetch the pages of a book shop."""\n@books.items\ndef pages():\n    return range(100_000)\n'
     )
     (tmp_path / "broken.py").write_text("from tui_runner import job\ndef oops(:\n")
-    with books_ledger(tmp_path / "books.duckdb", books_run(), job=f"{tmp_path}/scrape.py:books") as database:
-        books_run().write_results(database)
+    _write_paused_run(tmp_path, f"{tmp_path}/scrape.py:books")
     preferences = Preferences(State(tmp_path / "state.json"))
     shown = Launcher(tmp_path, {}, preferences=preferences, theme=theme)
 
@@ -215,8 +228,7 @@ def test_launcher_asks_before_a_job_from_elsewhere(
     _in_a_place_of_its_own(monkeypatch, tmp_path)
     monkeypatch.setattr(discovery, "sample_jobs", list)
     # A module that is not there has the same name wherever the test runs.
-    with books_ledger(tmp_path / "books.duckdb", books_run(), job="shop.books:books") as database:
-        books_run().write_results(database)
+    _write_paused_run(tmp_path, "shop.books:books")
     shown = Launcher(tmp_path, {}, preferences=Preferences(State(tmp_path / "state.json")), theme="night")
 
     async def press(pilot: Pilot[None]) -> None:
