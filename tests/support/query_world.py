@@ -64,7 +64,7 @@ def make_database(path: Path) -> Database:
             state="finished",
             items_total=25_000,
             started_at=datetime(2026, 1, 1, tzinfo=UTC),
-            ended_at=datetime(2026, 1, 1, 0, 8, 20, tzinfo=UTC),
+            ended_at=None,
             host="here",
             version="0",
         )
