@@ -324,7 +324,7 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     snapshot = picture(state=RunState.FINISHED, items_failed=9, errors=(ErrorGroup(99, "KeyError", "x"),))
     lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=Recorded([failed, later], 1, 7))
     assert lines[1:4] == [
-        "  9 × ReadTimeout: page 7 (and alike) (+33 attempts that later succeeded)",
+        "  9 × ReadTimeout: page 7 (and alike) (+33 attempts later succeeded)",
         "  60 attempts, no item failed, all later succeeded: OSError: page 7 (and alike)",
         "what failed:  tui-runner errors books.duckdb 3",
     ]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from textual.events import Key, Paste
@@ -31,10 +32,21 @@ _ROWS = """CREATE TABLE books AS SELECT
     1::BIGINT AS _run, range::BIGINT AS _item, 'Book no. ' || range AS title, (10 + range % 50) + 0.25 AS price,
     CASE WHEN range % 7 <> 0 THEN range % 5 END AS stars, DATE '2024-01-01' + (range % 365)::INT AS day
 FROM range(25000)"""
+_LEDGER = (
+    """INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)
+        SELECT 1, _item, _item // 500, 'k' || _item, 'ok', 1, 1, (_item % 100) / 100.0,
+        TIMESTAMPTZ '2026-01-01 00:00:00Z' + to_seconds(_item / 50) FROM books""",
+    """INSERT INTO runner.chunks SELECT 1, chunk, min(item), count(*), NULL, NULL, 'done', count(*), 0, sum(rows), 0,
+        min(finished_at - to_seconds(seconds)), max(finished_at), sum(seconds) FROM runner.items GROUP BY chunk""",
+    """INSERT INTO runner.samples SELECT 1, TIMESTAMPTZ '2026-01-01 00:00:00Z' + to_seconds(5 * n), 250 * n, 0, 250 * n,
+        if(n = 0, NULL, 25), 25, if(n = 0, 0, 50), 100000000, 200000000, 1000000 FROM range(101) t(n)""",
+    """INSERT INTO runner.columns SELECT 'books', column_name, column_name, data_type FROM duckdb_columns()
+        WHERE table_name = 'books' AND NOT starts_with(column_name, '_')""",
+)
 
 
 def make_database(path: Path) -> Database:
-    """Make a database with 25,000 rows of results, a hostile table and a ledger with one run."""
+    """Make a database with 25,000 rows of results, a hostile table, and a ledger with the run that made them."""
     database = Database.open(path)
     cursor = database.cursor()
     cursor.execute(_ROWS)
@@ -50,18 +62,15 @@ def make_database(path: Path) -> Database:
             params={},
             settings={},
             state="finished",
-            items_total=100,
-            started_at=None,
+            items_total=25_000,
+            started_at=datetime(2026, 1, 1, tzinfo=UTC),
             ended_at=None,
             host="here",
             version="0",
         )
     )
-    cursor.execute(
-        "INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)"
-        " SELECT 1, range, range // 10, 'k' || range, 'ok', 1, 7, range / 100.0,"
-        " TIMESTAMPTZ '2026-01-01 00:00:00Z' + to_seconds(range * 3) FROM range(100)"
-    )
+    for statement in _LEDGER:
+        cursor.execute(statement)
     database.close_cursor(cursor)
     return database
 

@@ -171,7 +171,7 @@ async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: F
         (
             120,
             "ConnectionError: host shop-3596.example n…  (+848 att. later ok)",
-            "TimeoutError: slow 27  (+2,531 attempts that later succeeded)",
+            "TimeoutError: slow 27  (+2,531 attempts later succeeded)",
         ),
     ],
 )

@@ -324,7 +324,7 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
     every = text([line for _, line in summary(replace(busy(), state=RunState.FINISHED), 120, two_kinds)])
     assert any("and 1 more kind" in line for line in every)  # one of those with failed items is left out
     assert failures(groups, ledger, items_failed=2) == [
-        "⚠       2 items failed: ValueError: no table (+33 attempts that later succeeded)",
+        "⚠       2 items failed: ValueError: no table (+33 attempts later succeeded)",
         "⚠       4 attempts, all later succeeded: KeyError: 'a'",
     ]
     other = Failures("WorkerKilled", "signal 9", 0, 3, 0, "the item failed with: Lost: x")
@@ -489,7 +489,7 @@ def test_the_whole_summary_has_whole_messages_of_errors() -> None:
     lines = shown.text(replace(busy(), state=RunState.FINISHED), 80).split("\n")
     begin = next(place for place, line in enumerate(lines) if "ValueError" in line)
     error = " ".join(" ".join(lines[begin : begin + 4]).split())
-    assert message.strip() in error and "(+51 attempts that later succeeded)" in error
+    assert message.strip() in error and "(+51 attempts later succeeded)" in error
     assert all(line.startswith("         ") for line in lines[begin + 1 : begin + 3])
     assert max(map(len, lines)) <= 80
 

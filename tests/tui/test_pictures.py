@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.books_run import NOW, START, books_ledger, books_run, text
 from support.fake_run import FakeRunControl, busy, chunk
-from support.screens import add_samples, ledger
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -24,6 +27,7 @@ from tui_runner.engine.progress.snapshot import HostView, Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import HOSTS_PAUSED, ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
+from tui_runner.text.numbers import size
 from tui_runner.tui import launcher
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Confirm
@@ -38,7 +42,7 @@ SIZES = [(40, 12), (80, 24), (120, 40)]
 THEMES = ["night", "day"]
 
 LOG = tuple(
-    LogLine(1_790_000_000.0 + n, level, f"GET https://books.example/page-{n}.html: 200", 76, 38_000 + n, 1)
+    LogLine(START.timestamp() + 756 + n, level, f"GET {text(38_000 + n)}: 200", 76, 38_000 + n, 1)
     for n, level in enumerate(["INFO", "INFO", "WARNING", "INFO", "ERROR", "DEBUG"] * 6)
 )
 
@@ -64,7 +68,7 @@ every_theme = pytest.mark.parametrize("theme", THEMES)
 
 
 def app(theme: str, tmp_path: Path, snapshot: Snapshot | None = None) -> RunnerApp:
-    return RunnerApp(FakeRunControl(snapshot or busy()), theme=theme, themes=find_themes(tmp_path))
+    return RunnerApp(FakeRunControl(snapshot or books_run().snapshot), theme=theme, themes=find_themes(tmp_path))
 
 
 async def show(pilot: Pilot[None]) -> None:
@@ -76,9 +80,8 @@ async def show(pilot: Pilot[None]) -> None:
 @every_theme
 @every_size
 def test_dashboard(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str) -> None:
-    control = FakeRunControl(busy())
-    with ledger(tmp_path / "x.duckdb") as control.database:
-        add_samples(control.database)
+    control = FakeRunControl(books_run().snapshot)
+    with books_ledger(tmp_path / "x.duckdb", books_run()) as control.database:
         shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
         assert snap_compare(shown, terminal_size=size, run_before=show_and_read)
 
@@ -132,8 +135,9 @@ def test_modal_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
     ],
 )
 def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str, keys: list[str]) -> None:
-    control = FakeRunControl(replace(busy(), log=LOG, log_lines=len(LOG), log_file="/data/scrape/books.duckdb.log"))
-    with ledger(tmp_path / "x.duckdb") as control.database:
+    snapshot = replace(books_run().snapshot, log=LOG, log_lines=len(LOG), log_file="/data/scrape/books.duckdb.log")
+    control = FakeRunControl(snapshot)
+    with books_ledger(tmp_path / "x.duckdb", books_run()) as control.database:
         shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
 
         async def press(pilot: Pilot[None]) -> None:
@@ -149,14 +153,26 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
         assert snap_compare(shown, terminal_size=size, run_before=press)
 
 
+_PAUSED_AT = START.timestamp() + NOW
+
+
 def _in_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Have the launcher show the same folder and version wherever and whenever its picture is taken."""
+    """Have the launcher show the same folder, times and version wherever and whenever its picture is taken."""
     for module in (launcher, fields, details):
-        monkeypatch.setattr(module, "with_short_home", lambda path: path.replace(str(folder), "~/scrape"))
+        monkeypatch.setattr(module, "with_short_home", lambda path: path.replace(str(folder), "/data/scrape"))
     monkeypatch.setattr(fields, "memory_bound", lambda setting: 19_200_000_000)
-    monkeypatch.setattr(rows, "size", lambda nbytes: "2.1 MB")  # DuckDB's files differ by a block now and then
-    monkeypatch.setattr(details, "size", lambda nbytes: "2.1 MB")
+    for module in (rows, details):  # DuckDB's files differ by a block now and then
+        monkeypatch.setattr(module, "size", lambda nbytes: size(books_run().snapshot.db_bytes))
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: _PAUSED_AT + 30))
     monkeypatch.setattr(launcher, "__version__", "0.1.0")
+
+
+def _write_paused_run(folder: Path, job: str) -> None:
+    """Write the database of a run of a job, with its results."""
+    file = folder / "books.duckdb"
+    with books_ledger(file, books_run(), job) as database:
+        books_run().write_results(database)
+    os.utime(file, (_PAUSED_AT, _PAUSED_AT))
 
 
 @every_theme
@@ -187,16 +203,10 @@ def test_launcher(
     )
     (tmp_path / "scrape.py").write_text(
         "from tui_runner import job\n@job(threads=64)\ndef books(page: int, *, base: str, depth: int = 2):\n"
-        '    """Fetch the pages of a book shop."""\n@books.items\ndef pages():\n    return range(5)\n'
+        '    """Fetch the pages of a book shop."""\n@books.items\ndef pages():\n    return range(100_000)\n'
     )
     (tmp_path / "broken.py").write_text("from tui_runner import job\ndef oops(:\n")
-    with ledger(tmp_path / "x.duckdb") as database:
-        database.cursor().execute(
-            """INSERT INTO runner.runs (run_id, job, job_path, table_name, input, params, settings, state, items_total,
-                started_at, ended_at, host, version)
-                VALUES (3, 'books', 'books.py:books', 'books', NULL, '{}', '{}', 'paused', 100,
-                TIMESTAMPTZ '2026-01-01 10:00:00+00', NULL, 'host', '1')"""
-        )
+    _write_paused_run(tmp_path, f"{tmp_path}/scrape.py:books")
     preferences = Preferences(State(tmp_path / "state.json"))
     shown = Launcher(tmp_path, {}, preferences=preferences, theme=theme)
 
@@ -218,13 +228,7 @@ def test_launcher_asks_before_a_job_from_elsewhere(
     _in_a_place_of_its_own(monkeypatch, tmp_path)
     monkeypatch.setattr(discovery, "sample_jobs", list)
     # A module that is not there has the same name wherever the test runs.
-    with ledger(tmp_path / "x.duckdb") as database:
-        database.cursor().execute(
-            """INSERT INTO runner.runs (run_id, job, job_path, table_name, input, params, settings, state, items_total,
-                started_at, ended_at, host, version)
-                VALUES (3, 'books', 'shop.books:books', 'books', NULL, '{}', '{}', 'paused', 100,
-                TIMESTAMPTZ '2026-01-01 10:00:00+00', NULL, 'host', '1')"""
-        )
+    _write_paused_run(tmp_path, "shop.books:books")
     shown = Launcher(tmp_path, {}, preferences=Preferences(State(tmp_path / "state.json")), theme="night")
 
     async def press(pilot: Pilot[None]) -> None:
@@ -267,12 +271,6 @@ def held(chunks: ChunkViews) -> tuple[ChunkView, ...]:
 
 
 LEFT = busy().chunks[:76]
-ENDED = (
-    *(replace(each, state=ChunkState.DONE, done=500, failed=0, cancelled=0, retries=0) for each in LEFT[:74]),
-    replace(LEFT[74], state=ChunkState.FAILED, done=499, failed=1),
-    LEFT[75],
-)
-"""The chunks of a run that has ended with the four failed items of `support.screens.ledger`."""
 TINY = (chunk(0, ChunkState.RUNNING, done=1, rows=3, in_flight=2, worker=0, started_at=0.2, elapsed=0.9),)
 AT_THE_END: dict[str, Any] = {"in_flight": 0, "oldest": (), "latency_window": None}
 STATES: dict[str, dict[str, Any]] = {
@@ -350,15 +348,6 @@ STATES: dict[str, dict[str, Any]] = {
         **AT_THE_END,
     },
     "stopped": {"state": RunState.STOPPED, "reason": "stopped on request", **AT_THE_END},
-    "finished": {
-        "state": RunState.FINISHED,
-        "items_total": 38_000,
-        "items_done": 37_996,
-        "items_failed": 4,
-        "errors": tuple(replace(each, count=n, final=n) for n, each in zip((3, 1), busy().errors, strict=True)),
-        "chunks": ENDED,
-        **AT_THE_END,
-    },
 }
 """Fields that differ from a run at full speed."""
 
@@ -394,19 +383,16 @@ async def show_and_read(pilot: Pilot[None]) -> None:
     ("size", "theme"), LOOKS, ids=lambda each: each if isinstance(each, str) else f"{each[0]}x{each[1]}"
 )
 def test_summary(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str) -> None:
-    control = FakeRunControl(replace(busy(), **STATES["finished"] | {"chunks": ChunkViews.of(ENDED)}))
-    with ledger(tmp_path / "x.duckdb") as control.database:
-        add_samples(control.database)
-        control.database.cursor().execute("UPDATE runner.failed_attempts SET final = true")
+    ended = books_run(math.inf)
+    control = FakeRunControl(ended.snapshot)
+    with books_ledger(tmp_path / "x.duckdb", ended) as control.database:
         shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
         assert snap_compare(shown, terminal_size=size, run_before=show_and_read)
 
 
 @every_theme
 def test_wide_dashboard(snap_compare, tmp_path: Path, theme: str) -> None:
-    failing = tuple(replace(each, failed_per_second=0.4 if each.at > 700 else 0.0) for each in busy().history)
-    control = FakeRunControl(replace(busy(), history=failing))
-    with ledger(tmp_path / "x.duckdb") as control.database:
-        add_samples(control.database)
+    control = FakeRunControl(books_run().snapshot)
+    with books_ledger(tmp_path / "x.duckdb", books_run()) as control.database:
         shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
         assert snap_compare(shown, terminal_size=(170, 45), run_before=show_and_read)

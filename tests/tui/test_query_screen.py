@@ -293,7 +293,7 @@ async def test_ready_made_queries_run(database: Database, tmp_path: Path) -> Non
         assert "Rows per minute" in at.shown()
         await at.press("enter")
         await at.until(lambda: at.tab.shown is Shown.ROWS)
-        assert at.tab.grid.rows == 5
+        assert at.tab.grid.rows == 9
         await at.press("f2", "down", "enter")
         await at.until(lambda: "failure" in at.tab.editor.text.lower() or "errors" in at.tab.editor.text)
         # What was run is in the history: it gives way. What was typed and never run stays.

@@ -100,7 +100,7 @@ class FailureGroup:
     @property
     def outcome(self) -> str:
         """The fate, in words, of the attempts whose items are not failed now; empty if there are none."""
-        later = f"{short_plural(self.recovered, 'attempt')} that later succeeded"
+        later = f"{short_plural(self.recovered, 'attempt')} later succeeded"
         if self.items_failed:
             return f"+{later}" if self.recovered else ""
         if self.failed_otherwise:
@@ -121,16 +121,15 @@ class FailureGroup:
         return f"{succeeded}{short_plural(self.failed_otherwise, 'item')} failed with other errors, such as: {error}"
 
 
-def shorter_forms(outcome: str) -> tuple[str, str, str, str]:
-    """Return `outcome` and three shorter forms: `+6 attempts later succeeded`, `+6 att. later ok`, `+6 att.`.
+def shorter_forms(outcome: str) -> tuple[str, str, str]:
+    """Return `outcome` and two shorter forms: `+6 attempts later succeeded`, `+6 att. later ok`, `+6 att.`.
 
     All of them have the unit, because other counts are items.
     """
-    brief = outcome.replace("attempts that ", "attempts ").replace("attempt that ", "attempt ")
-    terse = brief.replace("no item failed, all later succeeded", "all later ok")
+    terse = outcome.replace("no item failed, all later succeeded", "all later ok")
     for attempts in ("attempts", "attempt"):
         terse = terse.replace(f"{attempts} later succeeded", "att. later ok")
-    return outcome, brief, terse, terse.removesuffix(" later ok") if terse.startswith("+") else terse
+    return outcome, terse, terse.removesuffix(" later ok") if terse.startswith("+") else terse
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.host_wait import host_wait
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
-from tui_runner.store.ledger.reports import RunCurves, shorter_forms
+from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import (
     NONE,
@@ -593,8 +593,6 @@ def summary(
         text = f"{head}: {own(group.type, _ERROR)}: "
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         longest = SHOWN_CHARACTERS if in_full else _ERROR
-        if min(len(group.text), longest) + len(tail) > room and not in_full:
-            tail = shorter_forms(tail)[1]
         # Cut the message to make room for the text after it. If too little of the message would be left, the text gets
         # a line of its own, because its number without its unit would be taken for one of items.
         is_beside = in_full or room - len(tail) >= min(len(group.text), _LEAST_ERROR)
@@ -677,7 +675,7 @@ def _fate(group: Failures) -> tuple[str, str]:
         return attempts, f"; {own(group.other_failure)}"
     if not group.items:
         return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'no item failed'}", ""
-    tail = f" (+{short_plural(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
+    tail = f" (+{short_plural(group.recovered, 'attempt')} later succeeded)" if group.recovered else ""
     return f"{short_plural(group.items, 'item')} failed", tail
 
 
