@@ -297,6 +297,34 @@ async def test_a_result_is_named_while_another_statement_is_at_the_cursor(
         assert "result of" not in at.shown()
 
 
+async def test_the_statement_at_the_cursor_is_watched_whatever_has_run_before(
+    database: Database, tmp_path: Path
+) -> None:
+    app = query_app(database, tmp_path)
+    async with driven(app, size=(120, 24)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None)
+        await at.press("f7")
+        assert "There is no statement here" in at.tab.status.text
+        await at.run("SELECT nothing")  # fails
+        at.tab.editor.load_text("SELECT 1; SELECT $number AS n")
+        at.tab.editor.move_cursor((0, 29))
+        await at.press("f7", "home", "enter", *"42", "enter")
+        await at.until(lambda: at.tab.asked is not None and "ago · every 1 s" in at.tab.status.text, "the first result")
+        assert at.tab.watching and at.tab.asked is not None and dict(at.tab.asked[1]) == {"number": 42}
+        assert "result of" not in at.shown() and at.screen._history.statements[-1] == "SELECT $number AS n"
+        updated = at.tab._updated
+        await at.until(lambda: at.tab._updated > updated, "the second result")
+        await at.press("f7")
+        assert not at.tab.watching
+        at.tab.editor.load_text("SELECT count(*) FROM range(1_000_000) a, range(1_000_000) b")
+        await at.press("f7", "enter")
+        await at.until(lambda: "▶ running" in at.tab.status.text, "running")
+        await at.press("escape")
+        await at.until(lambda: not at.tab.busy, "the end")
+        assert not at.tab.watching and "⊘ ended after" in at.tab.status.text
+
+
 @pytest.mark.parametrize("text", ["select 1 from", "   "])
 async def test_text_typed_for_the_editor_chooses_no_interval_of_a_watch(
     database: Database, tmp_path: Path, text: str

@@ -45,6 +45,7 @@ async def test_the_result_before_stays_when_a_statement_is_ended(database: Datab
         await at.answer(str(tmp_path / "kept.csv"))
         await at.until(lambda: (tmp_path / "kept.csv").exists())
         assert (tmp_path / "kept.csv").read_text() == "word\nkept\n"
+        at.tab.editor.load_text("")
         await at.press("f7")
         assert isinstance(at.pilot.app.screen, Choose)
         await at.press("enter")
@@ -89,7 +90,7 @@ async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_p
         await at.run("SELECT 1")
         await at.run("SELECT no_such_column")
         assert at.tab.shown is Shown.MESSAGE and at.tab.pages is None
-        for key in ("f7", "f8", "f9"):
+        for key in ("f8", "f9"):
             await at.press(key)
             assert at.screen.is_current and "run a statement first" in at.shown()
         await at.write(ENDLESS)

@@ -338,7 +338,7 @@ class Snapshot:
         return (
             f"{name} {self.state.value}{reason}\n"
             f"  items  {self.items_done:,}{total} done, {self.items_failed:,} failed{others}, "
-            f"{self.retries:,} retries\n"
+            f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}\n"
             f"  rows   {self.rows:,} in {where}, {duration(self.active_seconds)} at work"
         )
 

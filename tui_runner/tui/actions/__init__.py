@@ -153,7 +153,7 @@ QUERY_ACTIONS = (
     Action(
         "query.complete", ("ctrl+@", "ctrl+space"), "complete", "Offer words to complete.", Place.QUERY, yields=True
     ),
-    Action("query.watch", ("f7",), "watch", "Run the statement repeatedly, and update its result.", Place.QUERY, 7),
+    Action("query.watch", ("f7",), "watch", "Run the statement at the cursor repeatedly.", Place.QUERY, 7),
     Action("query.chart", ("f8",), "chart", "Show the result as bars, as lines, or as a table again.", Place.QUERY, 8),
     Action("query.export", ("f9",), "export", "Write the whole result into a file.", Place.QUERY, 5),
     Action("query.select_all", ("ctrl+g",), "select all", "Select the whole text of the editor.", Place.QUERY),
@@ -169,7 +169,7 @@ QUERY_ACTIONS = (
         "query.write_mode", ("ctrl+r",), "read/write", "Allow statements that change data; asks first.", Place.QUERY
     ),
     Action("query.help", ("f1",), "help", "Show what the keys do.", Place.QUERY, 2),
-    Action("result.watch", ("w",), "watch", "Run the statement repeatedly, and update its result.", Place.RESULT),
+    Action("result.watch", ("w",), "watch", "Run the statement of the result repeatedly.", Place.RESULT),
     Action("result.chart", ("g",), "chart", "Show the result as bars, as lines, or as a table again.", Place.RESULT),
     Action("result.export", ("e",), "export", "Write the whole result into a file.", Place.RESULT),
     Action("result.sort", ("o",), "sort", "Sort by this column; the second time, in reverse order.", Place.RESULT, 6),

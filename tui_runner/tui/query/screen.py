@@ -467,23 +467,29 @@ class QueryScreen(EarlyClose, Screen[None]):
     def _run_in(self, tab: QueryTab) -> None:
         tab.editor.hide_offer()
         if tab.runs_for_user:
-            self.notify(f"A statement is running; {key_of(self, 'query.back')} ends it.", markup=False)
+            self._tell_that_one_runs()
             return
         statement = tab.to_run()
         if statement is None:
             tab.status.say("There is no statement here.")
-        elif statement.parameters:
-            self._ask_values(tab, statement)
         else:
-            tab.start(statement, {})
+            self._start(tab, statement)
 
-    def _ask_values(self, tab: QueryTab, statement: Statement) -> None:
+    def _tell_that_one_runs(self) -> None:
+        self.notify(f"A statement is running; {key_of(self, 'query.back')} ends it.", markup=False)
+
+    def _start(self, tab: QueryTab, statement: Statement, every: float | None = None) -> None:
+        """Ask for the values of the statement's parameters, if it has any, and run it; see `QueryTab.start`."""
         names = statement.parameters
+        if not names:
+            tab.start(statement, {}, every=every)
+            return
 
         def answered(texts: list[str] | None) -> None:
             if texts is not None:
                 self._values.update(zip(names, texts, strict=True))
-                tab.start(statement, {name: typed_value(text) for name, text in zip(names, texts, strict=True)})
+                values = {name: typed_value(text) for name, text in zip(names, texts, strict=True)}
+                tab.start(statement, values, every=every)
 
         labels = [f"?{name}" if name.isdigit() else f"${name}" for name in names]
         self.app.push_screen(
@@ -583,23 +589,40 @@ class QueryScreen(EarlyClose, Screen[None]):
         pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)
 
     def action_watch(self) -> None:
-        """Ask for an interval, and run the statement repeatedly; or stop if this is done already."""
+        """Ask for an interval, and run the statement at the cursor repeatedly; or stop if this is done already.
+
+        If the result has the focus, or there is no statement at the cursor, run the statement of the result.
+        """
         tab = self.tab
-        if tab is None or (tab.asked is None and not tab.busy):
-            self.notify("There is no result yet: run a statement first.", markup=False)
+        if tab is None:
             return
         if tab.watching:
             self._leave_opening(tab)
             tab.stop_watching()
             return
+        tab.editor.call_later(self._watch_in, tab)  # after the keys that were typed before this one
+
+    def _watch_in(self, tab: QueryTab) -> None:
+        tab.editor.hide_offer()
+        shown = None if tab.asked is None else tab.asked[0]
+        statement = shown if self.focused in tab.result_parts else None
+        statement = statement or tab.to_run() or shown
+        if statement is None:
+            tab.status.say("There is no statement here.")
+            return
+        if tab.runs_for_user:
+            self._tell_that_one_runs()
+            return
 
         def chosen(place: int) -> None:
             self._leave_opening(tab)
-            tab.watch_every(INTERVALS[place])
+            if shown is not None and statement.sql == shown.sql:
+                tab.watch_every(INTERVALS[place])
+            else:
+                self._start(tab, statement, INTERVALS[place])
 
         picks = [Pick(f"every {seconds:g} s") for seconds in INTERVALS]
-        again = f": {own(' '.join(tab.asked[0].sql.split()), 60)}" if tab.asked is not None else ""
-        pick_one(self.app, f"Run the statement again{again}", picks, chosen, 1)
+        pick_one(self.app, f"Run again: {own(' '.join(statement.sql.split()), 60)}", picks, chosen, 1)
 
     def action_chart(self) -> None:
         """Go from the rows of the result to a chart, to a chart of the other kind, or back to the rows."""

@@ -136,7 +136,7 @@ class QueryTab(Vertical):
         self._of_user = False
         """True if the user has started the statement that runs, or that ran last."""
         self._of_user_sql = ""
-        self._waiting: tuple[Statement, Mapping[str, object], Order | None] | None = None
+        self._waiting: tuple[Statement, Mapping[str, object], Order | None, float | None] | None = None
         """Statement of the user that starts when what runs now has ended."""
         self._runs_anew = False
         """True while a statement runs, unless it is a watched statement that runs again."""
@@ -202,7 +202,7 @@ class QueryTab(Vertical):
     @property
     def unfinished(self) -> str:
         """The statement of the user that is running; empty if there is none."""
-        return self._of_user_sql if self._busy and self._of_user and not self.watching else ""
+        return self._of_user_sql if self._busy and self._of_user else ""
 
     @property
     def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
@@ -229,17 +229,24 @@ class QueryTab(Vertical):
             return Statement(found.sql, found.start + start, found.end + start, found.parameters)
         return statement_at(text, editor.position)
 
-    def start(self, statement: Statement, values: Mapping[str, object], order: Order | None = None) -> None:
+    def start(
+        self,
+        statement: Statement,
+        values: Mapping[str, object],
+        order: Order | None = None,
+        every: float | None = None,
+    ) -> None:
         """Run a statement of the user. End what the screen runs or reads by itself.
 
         Args:
             statement: the statement.
             values: values of its parameters, by their names.
             order: the order that the user has requested and the statement has, for the heading; None for no order.
+            every: seconds from one run of the statement to the next; None to run it once.
         """
         self.stop_watching()
         if self._busy:
-            self._waiting = statement, values, order
+            self._waiting = statement, values, order, every
             self.console.cancel()
             return
         self.status.remark("")
@@ -250,6 +257,8 @@ class QueryTab(Vertical):
         self._of_user_sql = statement.sql
         self._order = order
         self._of_user = True
+        if every is not None:
+            self._begin_watching(every)
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
@@ -279,15 +288,18 @@ class QueryTab(Vertical):
 
     def watch_every(self, every: float) -> None:
         """Run the last statement every `every` seconds until the user ends it; less often if it takes longer."""
-        self._every = self._pace = every
-        self._last_watches = None
-        self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # s, because the age is shown in seconds
+        self._begin_watching(every)
         self._tell_age()
         self._again()
 
+    def _begin_watching(self, every: float) -> None:
+        self._every = self._pace = every
+        self._last_watches = None
+        self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # s, because the age is shown in seconds
+
     def _tell_age(self) -> None:
         """Show the age of a watched result in the status line, so that an old result does not look new."""
-        if self._every is None:
+        if self._every is None or self._runs_anew:
             return
         seconds = int(time.monotonic() - self._updated)
         age = f"{seconds} s" if seconds < 60 else duration(seconds)
@@ -513,7 +525,7 @@ class QueryTab(Vertical):
 
     def _look(self) -> None:
         """Show the progress of the statement in the status line."""
-        if self._busy and self.is_attached and (not self.watching or self._ending):
+        if self._busy and self.is_attached and (self._runs_anew or not self.watching or self._ending):
             seconds = time.monotonic() - self._started
             key = key_of(self.screen, "query.back")
             self.status.running(seconds, self._growth.of(self.console.progress(), seconds), key, ending=self._ending)

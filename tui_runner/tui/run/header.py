@@ -701,7 +701,9 @@ def _left_out(snapshot: Snapshot) -> str:
         pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))
         causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
         named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)
-        parts.append(f"{duration(snapshot.paused_seconds)} paused: {named}" if named else "")
+        # The difference of the times as they are shown, which are whole seconds.
+        paused = int(snapshot.wall_seconds) - int(snapshot.active_seconds)
+        parts.append(f"{duration(paused)} paused: {named}" if named else "")
     return ", ".join(filter(None, parts))
 
 
