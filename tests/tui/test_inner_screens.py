@@ -76,7 +76,7 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunC
             "chunk 76 of books",
             "worker 1  pid 4321  214 MB",
             "items 38,000–38,499",
-            "in flight: 40  the 2 oldest: position, time since its start, value",
+            "in flight: 40  the 2 oldest: position, age, value",
             "https://books.example/page-38017.html",
             "and 38 that began later",
             "ReadTimeout: page 3 timed out",

@@ -22,9 +22,7 @@ SIZES = [(40, 12), (80, 24), (120, 40)]
 every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 every_theme = pytest.mark.parametrize("theme", ["night", "day"])
 
-QUERY = (
-    "-- newest first\nSELECT _item, title, price, stars\nFROM books WHERE title <> 'x''y'\nORDER BY 1 DESC LIMIT 1000"
-)
+QUERY = "-- newest first\nSELECT _item, title, price, stars\nFROM books WHERE price > 2.5\nORDER BY 1 DESC LIMIT 1000"
 SCREENS = {
     "rows": (QUERY, ["f6", "down", "right"]),
     "mistake": ("SELECT title, prize FROM books", []),
@@ -59,6 +57,9 @@ async def opened(pilot: Pilot[None]) -> Desk:
 def test_query_screen(
     snap_compare, database: Database, tmp_path: Path, size: tuple[int, int], theme: str, name: str
 ) -> None:
+    cursor = database.cursor()
+    cursor.execute('DROP TABLE "we ird"')  # it would look odd in the documentation
+    database.close_cursor(cursor)
     assert snap_compare(query_app(database, tmp_path, theme), terminal_size=size, run_before=showing(name))
 
 

@@ -186,7 +186,7 @@ class ChunkItems:
         known = min(len(flying) - held, in_flight)
         remark = "" if not known else "oldest first" if known == in_flight else f"the {known} oldest"
         if flying:
-            shown = "time since its start, value" if self._narrow else "position, time since its start, value"
+            shown = "age, value" if self._narrow else "position, age, value"
             remark = f"{remark}: {shown}" if remark else shown
         lines: list[Line] = []
         sections = [lines]

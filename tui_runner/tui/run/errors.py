@@ -284,7 +284,7 @@ class Errors(RunScreen):
         if not self._examples:
             return [((" … ", "muted"),)]
         height = self.query_one("#example").size.height
-        which = f"{self._example + 1} of {_newest(len(self._examples), group.attempts)} "
+        which = f"{self._example + 1} of {_listed(len(self._examples), group.attempts)} "
         head = spread(((f" {self._example_title()}", "accent"),), ((which, "muted"),), width)
         value = self._examples[self._example].text
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
@@ -312,8 +312,8 @@ class Errors(RunScreen):
         return example.traceback.rstrip() or f"{group.type}: {example.message}"
 
 
-def _newest(known: int, count: int) -> str:
-    return f"the {known} newest" if known < count else f"{known}"
+def _listed(listed: int, attempts: int) -> str:
+    return f"{listed} listed" if listed < attempts else f"{listed}"
 
 
 def _heading(width: int) -> Line:
