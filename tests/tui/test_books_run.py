@@ -39,7 +39,8 @@ def test_the_figures_of_the_documented_run_agree(tmp_path: Path, until: float) -
         curves = run_curves(cursor, shown.run_id)
         seconds = shown.wall_seconds / len(curves.items)
         sampled = run.samples[-1].items_done + run.samples[-1].items_failed
-        assert sum(curves.items) * seconds == pytest.approx(sampled, rel=0.01)
+        # Parts of the curve that the pause covers partly have the rate of their rest.
+        assert sum(curves.items) * seconds == pytest.approx(sampled, rel=0.03)
         assert curves.most <= shown.highest_rate
 
 
