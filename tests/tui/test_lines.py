@@ -213,7 +213,7 @@ def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
     why = "only paused chunks are left: resume or cancel them"
     paused = {"state": RunState.PAUSED, "reason": why, "items_per_second": 0.0, "eta_seconds": None}
     assert f"⏸ PAUSED · {why}  00:12:41" in header(120, **paused)
-    assert "⏸ PAUSED  00:12:41" in header(60, **paused)
+    assert "⏸ PAUSED  active 00:12:41" in header(60, **paused)
     assert events(60, 1, **paused)[0].startswith(f" ⏸ {why}")
     assert "ETA" not in header(120, **paused)
     assert "items/s     –" in figures(**paused) and "rows/s     –" in figures(**paused)
@@ -221,7 +221,7 @@ def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
 
 def test_the_header_says_how_much_is_left_to_write_when_every_item_has_ended() -> None:
     ended = {"items_done": 100_000, "items_failed": 0, "in_flight": 0, "buffered_bytes": 268_000_000}
-    assert "▶ WRITING 268 MB  00:12:41" in header(**ended)
+    assert "▶ WRITING 268 MB  active 00:12:41" in header(**ended)
     assert "ETA" not in header(**ended)
     assert "RUNNING" in header(**ended | {"in_flight": 1})
     assert "RUNNING" in header(**ended | {"buffered_bytes": 0})

@@ -135,7 +135,8 @@ class Header(SnapshotWidget):
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
-        right: Line = ((f"  {state}", role), (f"  {active} ", "strong"))
+        plain: Line = ((f"  {active} ", "strong"),)
+        right: Line = ((f"  {state}", role), *plain)
         times = []
         if _has_pauses(snapshot):
             # Show the time without them and the time with them, unless there is no room for both and the estimate.
@@ -154,10 +155,12 @@ class Header(SnapshotWidget):
                 right = (*right, *until) if fits else (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A pause with a reason was not made by the user, so show the reason.
-            explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
+            explained: Span = (f"  {state} · {own(snapshot.reason)}", role)
             # Leave the reason out if it does not fit beside the run's name. It is also shown below the table.
-            if cells(name) + cells(explained) <= width:
-                right = explained
+            for rest in (right[1:], plain):
+                if cells(name) + cells((explained, *rest)) <= width:
+                    right = (explained, *rest)
+                    break
         for warning in snapshot.warnings:
             warned: Line = ((f"  {WARNING} {own(warning)}", "bad"), *right)
             if cells(name) + cells(warned) <= width:
