@@ -38,6 +38,7 @@ from tui_runner.engine.scheduling.events import (
     RetryChunks,
     SendOrder,
     StopRun,
+    Tell,
     Tick,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
@@ -388,6 +389,31 @@ def test_a_run_whose_items_wait_for_a_host_that_limits_them_is_not_stalled(desk)
     assert stalled(InFlight(0, 1, "b", 1, 30.0)) == pytest.approx(30.0)
 
 
+def test_a_wait_for_a_host_that_has_refused_requests_is_added_to_the_estimate():
+    desk = SnapshotHarness(chunks=10, items=200, total=2_000)
+    for second in range(15):  # 20 items a second
+        desk.now += 1.0
+        desk.end(second // 10, good=20)
+    desk.fly({2: 4})
+    before = desk.picture().eta_seconds
+    assert before is not None
+    desk.handle(HostRefused(0, "h.org", 15.0, 15.0, 429))
+    ends = desk.now + 15.0
+    while desk.now < ends:
+        waits = {number: ChunkWait("h.org", ends - desk.now) for number in desk.scheduler.workers[0].chunks}
+        desk.board.progress(Progress(0, {}, (), 8, 0, False, waits=waits), desk.now)
+        picture = desk.picture(after=0.25)
+        assert picture.eta_seconds is not None
+        least, most = picture.eta_seconds
+        if picture.held_seconds:
+            # As before, after the wait that is left; at most so long that there is as much of waiting again.
+            assert least == pytest.approx(before[0] + ends - desk.now, rel=0.1)
+            assert before[1] < most < 2.2 * before[1] + ends - desk.now
+    desk.fly({2: 4})
+    least, most = desk.picture().eta_seconds
+    assert least == pytest.approx(before[0], rel=0.05) and most < 2.2 * before[1]
+
+
 def test_the_time_in_which_all_items_wait_for_hosts_is_measured(desk):
     desk.now += 10.0
     desk.end(0, good=5)
@@ -711,10 +737,12 @@ def test_items_that_end_late_in_a_pause_are_in_no_rate(desk):
         desk.now += 20.0
         desk.end(0, good=1, rows=10)
         desk.measure()
+    paused = desk.picture()
     desk.handle(ResumeRun())
     desk.measure()
     after = desk.picture()
     assert (after.items_done, after.rows) == (12, 120)
+    assert paused.chunks[0].items_per_second == 0.0
     for figure in ("items_per_second", "rows_per_second", "highest_rate"):
         assert getattr(after, figure) == pytest.approx(getattr(before, figure)), figure
     assert after.chunks[0].items_per_second == pytest.approx(before.chunks[0].items_per_second)
@@ -734,8 +762,11 @@ def test_samples_show_the_begin_of_a_process_and_both_ends_of_a_pause(desk):
     assert in_flight_after(1.0) == [0]
     assert in_flight_after(1.0) == []
     desk.handle(ResumeRun())
-    assert in_flight_after(1.0) == [0]
+    # At once, so that no item ends between the end of the pause and the sample.
+    (resumed,) = desk.board.handle(Tell("INFO", "resumed"), desk.now)
+    assert (resumed.sample.items_per_second, resumed.sample.in_flight) == (0.0, 0)
     assert in_flight_after(1.0) == []
+    assert in_flight_after(5.0) == [0]
 
 
 def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):

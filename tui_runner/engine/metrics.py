@@ -269,16 +269,16 @@ class Estimate:
         self._first: tuple[float, int] | None = None
         self._executed = 0
 
-    def add(self, working: float, executed: int) -> None:
-        """Record that `executed` items had been executed at the time `working`."""
+    def add(self, working: float, executed: int, refused: float = 0.0) -> None:
+        """Record that `executed` items had been executed at the time `working`, of which `refused` are not in rates."""
         self._executed = executed
         if self._first is None and executed:
             self._first = working, executed
         if self._first is not None:
-            self._window.add(working, executed)
+            self._window.add(working - refused, executed)
 
     def seconds(
-        self, working: float, left: int, in_flight: int, *, since_resume: float = math.inf
+        self, working: float, left: int, in_flight: int, *, refused: float = 0.0, since_resume: float = math.inf
     ) -> tuple[float, float] | None:
         """Return the least and the most seconds that `left` items take; None while no estimate is possible.
 
@@ -286,6 +286,8 @@ class Estimate:
             working: current time.
             left: items that have not ended.
             in_flight: items being executed.
+            refused: seconds until now in which all items waited because hosts had refused requests. The rate of the
+                last ten seconds is that before such a wait, and the mean rate includes it: there may be more of them.
             since_resume: seconds since the last pause.
         """
         if self._first is None or self._executed < _GROUND_ITEMS:
@@ -297,7 +299,7 @@ class Estimate:
         mean = ended / passed
         # Items that ended in a pause seem to have ended at once at its beginning, and items that have started since its
         # end have not ended yet.
-        rates = mean, mean if since_resume < RATE_SECONDS else self._window.rate(working)
+        rates = mean, mean if since_resume < RATE_SECONDS else self._window.rate(working - refused)
         if min(rates) <= 0:
             return None
         doubt = 1 + math.sqrt(at_once / ended)

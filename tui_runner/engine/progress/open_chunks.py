@@ -142,7 +142,9 @@ class OpenChunks:
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()
         if meter is not None and chunk.state is ChunkState.RUNNING:
-            rate, recent = meter.rate(active), meter.recent(active)
+            recent = meter.recent(active)
+            if not self._scheduler.is_at_rest:
+                rate = meter.rate(active)
         return ChunkView(
             number=chunk.number,
             state=state,

@@ -210,6 +210,10 @@ class SnapshotBuilder:
         """Cause of the newest pause."""
         self._held_seconds = self._held_until = 0.0
         """Active seconds in which all items waited for hosts, and the active time of the last of them."""
+        self._refused_seconds = 0.0
+        """The part of `_held_seconds` in which the hosts had refused requests."""
+        self._refused_until: float | None = None
+        """Time of the wall clock at which the present wait of this kind ends; None without one."""
         self._drains_since: float | None = None
         """Time at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
@@ -218,6 +222,10 @@ class SnapshotBuilder:
 
     def handle(self, message: Message, now: float) -> Iterable[RecordSample]:
         """Record a message of the run. `Draw` publishes a new snapshot."""
+        if self._rests and not self._scheduler.is_at_rest:
+            # Before the first item of the resumed run ends. Otherwise the sample would spread its items over the pause.
+            self._rests = False
+            yield self._record_sample(now)
         match message:
             case ResultBatch():
                 self.flushed(message, now)
@@ -249,12 +257,11 @@ class SnapshotBuilder:
                 # Samples at both ends of a pause show the pause and its length. The first samples are close together,
                 # because the process may not run for long.
                 if self._next_sample is None or now >= self._next_sample or rests is not self._rests:
-                    yield RecordSample(self._sample(now))
-                    self._next_sample = now + min(_SAMPLE_SECONDS, max(1.0, now - self.began))
+                    yield self._record_sample(now)
                 self._rests = rests
             case EndRun():
                 # Without this sample, items that ended since the last one would be missing in the curves.
-                yield RecordSample(self._sample(now))
+                yield self._record_sample(now)
             case Draw():
                 # The ended state is published only after the last commit, because readers query the database as soon as
                 # they see it. Until then a run may wait for free disk space, or write its last rows.
@@ -305,7 +312,7 @@ class SnapshotBuilder:
                 self._chunks.measure(number, active, flush.executed(number))
             self._ended += executed
             self._items.add(active, self._ended)
-            self._estimate.add(scheduler.working(now), self._ended)
+            self._estimate.add(scheduler.working(now), self._ended, self._refused_seconds)
             self._rows.add(active, rows)
             self._failed.add(active, failed)
         else:
@@ -348,6 +355,11 @@ class SnapshotBuilder:
             self._history.popleft()
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
             self._recycled.popleft()
+
+    def _record_sample(self, now: float) -> RecordSample:
+        sample = RecordSample(self._sample(now))
+        self._next_sample = now + min(_SAMPLE_SECONDS, max(1.0, now - self.began))
+        return sample
 
     def _sample(self, now: float) -> SampleRecord:
         """Return a sample of the run for the ledger."""
@@ -513,11 +525,15 @@ class SnapshotBuilder:
 
     def _measure_host_wait(self, active: float) -> None:
         """Add the time since the last snapshot to `_held_seconds` if all items wait for hosts."""
-        if host_wait(self.last) is not None:
+        self._refused_until = None
+        if (wait := host_wait(self.last)) is not None:
             # Chunks count as running for a second after their last item, so the wait has begun before it is visible.
             since = max(self._held_until, self._last_end, active - _UNSEEN_SECONDS)
             self._held_seconds += max(active - since, 0.0)
             self._held_until = active
+            if wait.status is not None:
+                self._refused_seconds += max(active - since, 0.0)
+                self._refused_until = wait.until
 
     def _pauses_until(self, now: float) -> tuple[tuple[str, float], ...]:
         """Return the seconds of pauses by cause, the longest first.
@@ -643,9 +659,13 @@ class SnapshotBuilder:
         if self._state is RunState.PAUSED:
             return None, False
         working, since = self._scheduler.working(now), self._scheduler.since_resume(now)
-        estimate = self._estimate.seconds(working, left, in_flight, since_resume=since)
+        refused = self._refused_seconds
+        estimate = self._estimate.seconds(working, left, in_flight, refused=refused, since_resume=since)
         if estimate is None:
             return None, False
+        if self._refused_until is not None:
+            wait = max(self._refused_until - self._began_at - (now - self.began), 0.0)
+            estimate = estimate[0] + wait, estimate[1] + wait
         slow = longest > (self._latencies.percentile(0.95) or 0.0) and longest >= estimate[0]
         return None if slow and left <= in_flight else estimate, slow
 

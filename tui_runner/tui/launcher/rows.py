@@ -150,7 +150,7 @@ def _sections(
 
 
 def _last_runs(jobs: Sequence[FoundJob], databases: Sequence[FoundDatabase]) -> dict[str, FoundRun]:
-    """Return the newest run of each job, by `FoundJob.job`.
+    """Return the run of each job that ended or was seen last, by `FoundJob.job`.
 
     A run belongs to the job of its name, wherever the job's file was at that time. If several jobs share the name, the
     names of their files decide.
@@ -158,7 +158,7 @@ def _last_runs(jobs: Sequence[FoundJob], databases: Sequence[FoundDatabase]) -> 
     names = Counter(job.name for job in jobs)
     runs: dict[str, FoundRun] = {}
     runs_of_files: dict[tuple[str, str], FoundRun] = {}
-    for run in sorted((run for each in databases for run in each.runs), key=lambda run: run.summary.record.started_at):
+    for run in sorted((run for each in databases for run in each.runs), key=lambda run: run.ended_or_seen):
         name = _job_name(run)
         runs[name] = runs_of_files[name, _file_name(run.summary.record.job_path)] = run
     found = {

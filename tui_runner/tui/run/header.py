@@ -229,8 +229,8 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     failed = f"{snapshot.items_failed:,}"
     if snapshot.items_failed:
         failed += f" ({percent(snapshot.items_failed, snapshot.items_ended)})"
-    # The percentiles are those of all attempts, including failed ones.
-    window = "all" if snapshot.latency_window is None else "last min"
+    # The percentiles are those of all attempts of this process, including failed ones.
+    window = ("new" if snapshot.is_resumed else "all") if snapshot.latency_window is None else "last min"
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
         # Say "new" in a resumed run: retries of earlier processes are unknown, unlike their done and failed items.
@@ -244,7 +244,8 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
         ),
         Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6, follows=True),
         *([Figure("", trend, len(trend), 7, "chart-1", follows=True)] if trend else []),
-        Figure("file", size(snapshot.db_bytes), 6, 8),
+        # The size is unknown until the first measurement.
+        *([Figure("file", size(snapshot.db_bytes), 6, 8)] if snapshot.db_bytes else []),
     ]
     if snapshot.state.ended:
         # The means are without cancelled items and items of earlier processes, which took no time in this process.
@@ -575,7 +576,8 @@ def summary(
             speed += ", waits for hosts included"
         lines.append((7, _row("mean", speed)))
     if snapshot.p50 is not None and snapshot.p95 is not None:
-        window = "" if snapshot.latency_window is None else " of the last minute"
+        since = " since it began again" if snapshot.is_resumed else ""
+        window = since if snapshot.latency_window is None else " of the last minute"
         took = f"p50 {latency(snapshot.p50)}, p95 {latency(snapshot.p95)} of all attempts{window}, failed ones included"
         lines.append((7, _row("attempt", took)))
     room = min(max(width - 30, 0), 60)
