@@ -7,7 +7,9 @@ without its pauses.
 range comes from two rates, of the last ten seconds and of the whole run. In the first seconds the two rates are equal,
 so their difference says nothing about the uncertainty. The uncertainty depends on the number n of independent
 observations. 100 threads that start items together also end them together, which is one observation. So n is the
-number of ended items divided by the items executed at once, and the range is widened by 1/√n at both ends.
+number of ended items divided by the items executed at once, and the range is widened by 1/√n at both ends. The rate of
+the last ten seconds is not used in the first ten seconds after a pause, and not measured while all items wait because
+hosts have refused requests: it would be far too low.
 """
 
 from __future__ import annotations
