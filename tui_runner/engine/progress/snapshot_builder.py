@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from typing import get_args
 
@@ -256,7 +256,10 @@ class SnapshotBuilder:
                 rests = self._scheduler.is_at_rest
                 # Samples at both ends of a pause show the pause and its length. The first samples are close together,
                 # because the process may not run for long.
-                if self._next_sample is None or now >= self._next_sample or rests is not self._rests:
+                if rests and not self._rests:
+                    # The rate until the pause is drawn from this sample, so it has the time of the last item's end.
+                    yield self._record_sample(now, ago=self._scheduler.rested(now))
+                elif self._next_sample is None or now >= self._next_sample:
                     yield self._record_sample(now)
                 self._rests = rests
             case EndRun():
@@ -356,22 +359,23 @@ class SnapshotBuilder:
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
             self._recycled.popleft()
 
-    def _record_sample(self, now: float) -> RecordSample:
-        sample = RecordSample(self._sample(now))
+    def _record_sample(self, now: float, ago: float = 0.0) -> RecordSample:
+        sample = RecordSample(self._sample(now, ago))
         self._next_sample = now + min(_SAMPLE_SECONDS, max(1.0, now - self.began))
         return sample
 
-    def _sample(self, now: float) -> SampleRecord:
-        """Return a sample of the run for the ledger."""
+    def _sample(self, now: float, ago: float) -> SampleRecord:
+        """Return a sample of the run for the ledger. Since `ago` seconds before `now`, nothing has changed."""
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
         fastest = max(self._fastest_sample, self._fastest)
         app_rss, workers_rss = self._most_memory or (self._memory.app_rss, self._workers_rss())
         self._fastest_sample, self._most_memory = 0.0, None
         return SampleRecord(
-            sampled_at=datetime.now(UTC),
+            sampled_at=datetime.now(UTC) - timedelta(seconds=ago),
             items_done=counts.done + unread,
-            items_failed=counts.failed,
+            # Items that failed because of an outage run again.
+            items_failed=max(counts.failed - self._scheduler.items_lost, 0),
             rows=counts.rows + unread_rows,
             in_flight=None if self._next_sample is None else self._in_flight,
             threads=self._scheduler.workers.threads,
@@ -526,12 +530,15 @@ class SnapshotBuilder:
     def _measure_host_wait(self, active: float) -> None:
         """Add the time since the last snapshot to `_held_seconds` if all items wait for hosts."""
         self._refused_until = None
-        if (wait := host_wait(self.last)) is not None:
+        wait = host_wait(self.last)
+        # In a pause, the items that are held still wait until they may send their requests.
+        ends_waiting = self._state is RunState.PAUSED and self.last.items_held and not self.last.in_flight
+        if wait is not None or ends_waiting:
             # Chunks count as running for a second after their last item, so the wait has begun before it is visible.
             since = max(self._held_until, self._last_end, active - _UNSEEN_SECONDS)
             self._held_seconds += max(active - since, 0.0)
             self._held_until = active
-            if wait.status is not None:
+            if wait is not None and wait.status is not None:
                 self._refused_seconds += max(active - since, 0.0)
                 self._refused_until = wait.until
 

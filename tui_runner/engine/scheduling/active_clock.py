@@ -78,7 +78,11 @@ class ActiveClock:
 
     def counts(self, now: float) -> bool:
         """Return True if what is reported at `now` happened in active time, so that it counts in rates."""
-        return self._paused_at is None or now - self._paused_at <= _REPORT_SECONDS
+        return self.stopped_for(now) <= _REPORT_SECONDS
+
+    def stopped_for(self, now: float) -> float:
+        """Return the seconds at `now` since a pause has stopped active time; 0 while it runs."""
+        return 0.0 if self._paused_at is None else now - self._paused_at
 
     def elapsed(self, now: float) -> float:
         """Return the seconds since `start` at the monotonic time `now`, pauses included."""

@@ -621,6 +621,11 @@ class Chunks:
         """True if there are lost items that have not become pending."""
         return bool(self._lost)
 
+    @property
+    def lost(self) -> int:
+        """The number of lost items that have not become pending."""
+        return sum(map(len, self._lost.values()))
+
     def run_lost_again(self) -> None:
         """Make lost items pending if their chunk has ended. Lost items of an open chunk wait for the chunk's end.
 

@@ -221,6 +221,15 @@ class Scheduler:
         """True if the run is paused or idle and its items in flight have ended, so that active time has stopped."""
         return self._step.clock.is_stopped
 
+    def rested(self, now: float) -> float:
+        """Return the seconds at `now` since the run came to rest; 0 if it is not at rest."""
+        return self._step.clock.stopped_for(now)
+
+    @property
+    def items_lost(self) -> int:
+        """The number of items that failed because of an outage and will run again."""
+        return self._chunks.lost
+
     def counts_in_rates(self, now: float) -> bool:
         """Return True if items that are reported at `now` ended in active time."""
         return self._step.clock.counts(now)

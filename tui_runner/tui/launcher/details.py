@@ -23,6 +23,7 @@ from tui_runner.text.numbers import ZONE, ago, dated, plural, rate, size
 from tui_runner.tui.launcher.discovery import CURVE_PARTS, FoundDatabase, FoundJob, FoundRun
 from tui_runner.tui.launcher.fields import SETTINGS, Draft, Field
 from tui_runner.tui.launcher.rows import Samples, counts, heading, progress, share
+from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import Line, cells, column, end_of, own, sparkline
 
 LABEL = 16
@@ -203,8 +204,10 @@ def _figures(run: FoundRun, width: int, now: float) -> list[TextLine]:
     lines = _lines(*head, (*bar, (share_text, "strong")), figures)
     if left := [each for each in counts(run) if "failed" not in each]:
         lines += _lines(((" · ".join(left), "muted"),))
-    if chart := sparkline(run.curves.items, CURVE_PARTS).strip():
-        lines += _lines((("items/s  ", "muted"), (chart, "chart-1"), (f"  max {rate(run.curves.most)}", "muted")))
+    most = f"  max {rate(run.curves.most)}"
+    parts = max(min(CURVE_PARTS, width - len("items/s  ") - len(most)), 1)
+    if chart := sparkline([value or 0.0 for value in resampled(run.curves.items, parts)], parts).strip():
+        lines += _lines((("items/s  ", "muted"), (chart, "chart-1"), (most, "muted")))
     return lines
 
 

@@ -333,16 +333,17 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
         case FoundRun(summary=summary) as run:
             record = summary.record
-            head: Line = (
-                (own(record.job, 40), "strong"),
-                (f"   run {record.run_id}   {run.state}   {share(run)}  ", "warn"),
-            )
-            named = "" if run.database.stem == record.job else f"  {own(run.database.name, 40)}"
-            room = width - cells(head)
-            # A name that does not fit, even without a bar, is left out for the bar and a mark.
-            beside = cell_len(named) if cell_len(named) <= room else cell_len(f"  {ELLIPSIS}")
-            bar = progress(run, min(room - beside, 16))
-            return _whole_parts((head, tuple(bar), ((named, "muted"),)), width)
+            job: Span = (own(record.job, 40), "strong")
+            state = f"   {run.state}   {share(run)}  "
+            named = "" if run.database.stem == record.job else own(run.database.name, 40)
+            # Runs of one job have different databases. In a narrow list, the bar and the number give way to the name.
+            heads: list[tuple[Line, str]] = [
+                ((job, (f"   run {record.run_id}{state}", "warn")), f"  {named}" if named else ""),
+                ((job, (f"   {named}{state}", "warn")), f"  {ELLIPSIS}"),
+            ]
+            head, beside = next((each for each in heads if cells(each[0]) + cell_len(each[1]) <= width), heads[0])
+            bar = progress(run, min(width - cells(head) - cell_len(beside), 16))
+            return _whole_parts((head, tuple(bar), ((beside, "muted"),)), width)
         case FoundDatabase() as found:
             return _database(found, now, width)
         case Samples(jobs, unfolded):
@@ -375,7 +376,7 @@ def _database(found: FoundDatabase, now: float, width: int) -> Line:
         (*head, *seen, *ended, (f"  {ELLIPSIS}", "muted")),
     ]
     fitting = (form for form in forms if cells(form) <= width)
-    return next(fitting, None) or _whole_parts((head, ended, seen), width)
+    return next(fitting, None) or fitted((*head, *ended, (f"  {ELLIPSIS}", "muted")), width)
 
 
 def _in_use(found: FoundDatabase, width: int) -> Line:

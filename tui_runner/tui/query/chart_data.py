@@ -73,10 +73,10 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     remarks = []
     if part.num_rows < table.num_rows or not complete:
         remarks.append(f"first {part.num_rows:,} rows")
-    if constants := [each for each in _measures(part, but=x) if each not in series]:
-        remarks.append(_constants_remark(part, constants))
     if len(series) > MOST_SERIES:
         remarks.append(f"{MOST_SERIES} of {len(series)} numeric columns")
+    if constants := [each for each in _measures(part, but=x) if each not in series]:
+        remarks.append(_constants_remark(part, constants))
     if x is None:
         labels = [str(row + 1) for row in range(part.num_rows)]
         return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks))

@@ -146,7 +146,8 @@ class Header(SnapshotWidget):
             times = [f"  active {active} "]
         for time in times:
             longer: Line = ((f"  {state}", role), (time, "strong"), *until)
-            if cells(name) + cells(longer) <= width:
+            # The word "active" matters more than the name of the database.
+            if cells(name if time is not times[-1] else names[-1]) + cells(longer) <= width:
                 right = longer
                 break
         else:
