@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 
 import pytest
 from support.snapshot_harness import SnapshotHarness, builder
@@ -767,6 +768,33 @@ def test_samples_show_the_begin_of_a_process_and_both_ends_of_a_pause(desk):
     assert (resumed.sample.items_per_second, resumed.sample.in_flight) == (0.0, 0)
     assert in_flight_after(1.0) == []
     assert in_flight_after(5.0) == [0]
+
+
+def test_the_sample_at_the_begin_of_a_pause_has_the_time_of_the_last_end(desk):
+    measured = MemoryMeasured(1_000, 2_000, 3_000)
+    desk.now += 10.0
+    list(desk.board.handle(measured, desk.now))
+    desk.handle(PauseRun())
+    desk.now += 0.9
+    before = datetime.now(UTC)
+    (answer,) = desk.board.handle(measured, desk.now)
+    assert abs((answer.sample.sampled_at - before).total_seconds() + 0.9) < 0.3
+
+
+def test_held_items_of_a_pause_wait_for_hosts(desk):
+    desk.now += 10.0
+    desk.end(0, good=5)
+    desk.picture()
+    waits = {number: ChunkWait("h.org", 30.0) for number in desk.scheduler.workers[0].chunks}
+    held = Progress(0, {0: 3}, (), 8, 0, False, held={0: 3}, waits=waits)
+    desk.handle(held)
+    desk.board.progress(held, desk.now)
+    desk.handle(PauseRun())
+    for _ in range(80):
+        desk.picture(after=0.25)
+    desk.fly({})
+    picture = desk.picture(after=100.0)
+    assert picture.elapsed == pytest.approx(30.0) and picture.held_seconds == pytest.approx(20.0, abs=0.5)
 
 
 def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):

@@ -342,6 +342,7 @@ def test_items_that_an_outage_made_fail_for_good_run_again_when_it_ends():
     lose(desk, 0, [0, 1, 2, 3], permanent=[1])
     assert desk.scheduler.status.state is RunState.PAUSED
     assert desk.end[1].endswith("from time to time; 3 failed items run again when it ends")
+    assert desk.scheduler.items_lost == 3
     assert desk.told[-1][1].endswith("one is tried in 10 s; 3 failed items run again when it ends")
     assert orders(ending_chunk(desk, 0)) == []
     # They wait with the others; the one that failed for another reason stays failed.

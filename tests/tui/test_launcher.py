@@ -753,6 +753,19 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
     assert text(45) == "  50 left · 12 failed · 8 cancelled  …"  # what does not fit is left out whole
 
 
+def test_unfinished_runs_of_one_job_are_told_apart_by_their_databases_at_every_width() -> None:
+    run = replace(found_run("stopped", done=22), database=Path("/data/eta2.duckdb"))
+
+    def text(width: int) -> str:
+        return "".join(text for text, _ in drawn(run, width, same_name={})).rstrip()
+
+    assert text(80) == "books   run 3   stopped   22 %  ━━━━────────────  eta2.duckdb"
+    assert text(45) == "books   run 3   stopped   22 %    eta2.duckdb"
+    for width in range(41, 100):
+        assert "eta2.duckdb" in text(width) and ("run 3" in text(width)) is ("…" not in text(width))
+    assert "run 3" in "".join(part for part, _ in drawn(found_run("stopped", done=22), 40, same_name={}))
+
+
 def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     def text(row: Row, width: int) -> str:
         return "".join(text for text, _ in drawn(row, width, same_name={}, now=1_000.0)).rstrip()
@@ -771,6 +784,7 @@ def test_what_does_not_fit_into_a_row_is_left_out_whole() -> None:
     assert text(found, 44) == "books.duckdb   3.9 MB  … just now  12 failed"
     assert text(found, 43) == "books.duckdb   just now  12 failed  …"
     assert text(found, 30) == "books.duckdb   12 failed  …"
+    assert text(found, 36) == "books.duckdb   12 failed  …"  # the order is the same, and something is left out
 
 
 def test_database_with_many_failed_items_shows_when_it_was_written_beside_a_terminal_of_120_columns() -> None:

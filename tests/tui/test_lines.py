@@ -420,6 +420,8 @@ def test_the_active_time_names_pauses_and_continues_after_a_resume() -> None:
     times = {"elapsed": 600.0, "active_before": 161.0, "paused": 91.0, "wall_before": 211.0}
     assert "active 00:12:41 (wall 00:15:02)" in header(140, **times)
     assert "active 00:12:41 " in header(84, **times) and "wall" not in header(84, **times)
+    # Without the word, a time that leaves out pauses would look like all of it. The name of the database gives way.
+    assert "active 00:12:41 " in header(70, **times) and "books.duckdb" not in header(70, **times)
     assert " 00:12:41 " in header(40, **times)
     # The time before the first item is no pause.
     assert "active" not in header(140, at=771.0, elapsed=761.0)

@@ -394,6 +394,8 @@ def test_of_many_numeric_columns_those_that_vary_are_drawn() -> None:
     columns = {name: [1, 1, 1] for name in "abc"} | {name: [1, 2, 2] for name in "defg"}
     made = plot(x=[3, 4, 5], **columns)
     assert made.names == ("d", "e", "f", "g") and made.remark == "3 constants left out"
+    more = plot(x=[3, 4, 5], h=[2, 1, 1], **columns)
+    assert more.remark == "4 of 5 numeric columns, 3 constants left out"  # what is not drawn of the others comes first
     assert plot(x=[3, 4, 5], a=[1, 1, 1], b=[1, 2, 3]).names == ("a", "b")
     by_time = plot(a=[7, 7, 7], b=[1, 2, 3], at=[datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)])
     assert by_time.names == ("b",) and by_time.remark.startswith("a is always 7")
