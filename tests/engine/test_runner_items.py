@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from support.real_jobs import SQUARES
 from support.waiting import eventually
@@ -18,7 +19,7 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 BOTH = pytest.mark.parametrize("backend", ["process", "inline"])
 
 
-def test_the_example_of_a_group_of_errors_names_an_item_that_failed(job_file, new_run) -> None:
+def test_the_example_of_a_group_of_errors_names_an_item_that_failed(job_file, new_run, tmp_path: Path) -> None:
     source = """
         from tui_runner import current, job
 
@@ -36,9 +37,10 @@ def test_the_example_of_a_group_of_errors_names_an_item_that_failed(job_file, ne
     snapshot = run.finish()
     assert (snapshot.items_failed, snapshot.retries) == (1, 3)
     assert [error.example for error in snapshot.errors] == ["host h3 refused page 3"]
-    (group,) = failure_groups(run.runner.database.cursor(), 1)
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as database:
+        (group,) = failure_groups(database, 1)
     assert (group.newest_message, group.newest_item, group.outcome) == (
-        "host h3 refused page 3", 3, "+2 attempts that later succeeded",
+        "host h3 refused page 3", 3, "+2 attempts later succeeded",
     )  # fmt: skip
 
 

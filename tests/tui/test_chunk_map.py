@@ -151,7 +151,7 @@ async def test_question_before_a_retry_counts_items_of_cancelled_chunks_too() ->
         await pilot.pause()
         shown = app.screen.query_one("#consequence", Static).visual.plain  # type: ignore[union-attr]
         assert "10 failed items of 3 chunks, and 300 cancelled items of the same chunks, run again" in shown
-        assert "1 other failed in chunks that have not ended and can run again when these have." in shown
+        assert "3 others failed in chunks that have not ended and can run again when these have." in shown
         await pilot.press("y")
         await pilot.pause()
     assert ("retry_chunks", 12, 40, 75) in control.commands

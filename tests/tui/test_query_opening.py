@@ -297,6 +297,26 @@ async def test_a_result_is_named_while_another_statement_is_at_the_cursor(
         assert "result of" not in at.shown()
 
 
+@pytest.mark.parametrize("key", ["o", "t", "colon", "c"])
+async def test_keys_about_the_cell_under_the_cursor_say_what_to_do_on_a_chart(
+    database: Database, tmp_path: Path, key: str
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS and not at.tab.busy)
+        await at.press("f6")
+        assert "  c copy  " in at.shown()
+        await at.press("f8")
+        await at.until(lambda: at.tab.shown is Shown.CHART)
+        assert at.screen.focused in at.tab.result_parts
+        assert "o sort" not in at.shown() and "  c copy  " not in at.shown() and "z zoom" in at.shown()
+        before = at.tab.editor.text
+        await at.press(key)
+        assert at.screen.is_current and at.tab.editor.text == before
+        assert "The cursor is in the table: Esc shows it" in at.shown()
+
+
 async def test_the_statement_at_the_cursor_is_watched_whatever_has_run_before(
     database: Database, tmp_path: Path
 ) -> None:

@@ -71,6 +71,8 @@ _KEEP_SECONDS = 1.0
 last second is lost."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Seconds between two runs of a watched statement, from which the user chooses."""
+_OF_A_TABLE = ("result.sort", "result.statistics", "result.go_to_row", "result.copy_cell")
+"""Actions on the cell under the cursor. A chart has no cursor, so its footer leaves them out."""
 
 
 class QueryScreen(EarlyClose, Screen[None]):
@@ -403,7 +405,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Show the keys of the focused part. On narrow terminals, show the catalog only while it has the focus."""
         self.set_class(isinstance(self.focused, Catalog), "-catalog")
         part = self.focused.id if self.focused is not None else None
-        self.query_one(KeyLine).go_to(QUERY_PARTS.get(part or "", QUERY_PARTS["editor"]))
+        footer = self.query_one(KeyLine)
+        footer.go_to(QUERY_PARTS.get(part or "", QUERY_PARTS["editor"]))
+        footer.relabel(dict.fromkeys(_OF_A_TABLE, "") if part == "result-chart" else {})
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out the action whose key was clicked."""
@@ -637,9 +641,19 @@ class QueryScreen(EarlyClose, Screen[None]):
 
         The statement that sorts is put into the editor and run.
         """
+        if (tab := self._with_table()) is not None:
+            self._sort_by(tab, tab.grid.column)
+
+    def _with_table(self) -> QueryTab | None:
+        """Return the current tab if it shows the rows of a result. Otherwise tell the user what to do; return None."""
         tab = self.tab
         if tab is not None and tab.shown is Shown.ROWS:
-            self._sort_by(tab, tab.grid.column)
+            return tab
+        if tab is not None and tab.shown is Shown.CHART:
+            self.notify(f"The cursor is in the table: {key_of(self, 'query.back')} shows it.", markup=False)
+        else:
+            self.notify("There is no result yet: run a statement first.", markup=False)
+        return None
 
     def on_result_grid_heading_chosen(self, event: ResultGrid.HeadingChosen) -> None:
         """Sort the result by the column whose heading was clicked."""
@@ -669,9 +683,8 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def action_statistics(self) -> None:
         """Show statistics about the values of the column under the cursor."""
-        tab = self.tab
-        if tab is None or tab.shown is not Shown.ROWS or tab.grid.schema is None or tab.asked is None:
-            self.notify("There is no result yet: run a statement first.", markup=False)
+        tab = self._with_table()
+        if tab is None or tab.grid.schema is None or tab.asked is None:
             return
         field = tab.grid.schema.field(tab.grid.column)
         sql, values = column_statistics_sql(tab.asked[0].sql, field.name, type_name(field)), tab.asked[1]
@@ -708,8 +721,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def action_go_to_row(self) -> None:
         """Ask for the number of a row, counted from 1, and move the cursor to this row."""
-        tab = self.tab
-        if tab is None or tab.shown is not Shown.ROWS:
+        if (tab := self._with_table()) is None:
             return
 
         def wrong(text: str) -> str:
@@ -746,8 +758,8 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def action_copy_cell(self) -> None:
         """Copy the cell under the cursor."""
-        if self.tab is not None:
-            copy_rows(self, self.tab, "cell", "text")
+        if (tab := self._with_table()) is not None:
+            copy_rows(self, tab, "cell", "text")
 
     def action_copy_as(self) -> None:
         """Ask for a part of the result (cell, row, column or all) and a format, and copy this part."""

@@ -295,7 +295,7 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
         head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
     elif snapshot.in_outage and snapshot.oldest and snapshot.state is RunState.PAUSED:
         head = (" trying:", "accent")
-    elif left and left < snapshot.threads and not snapshot.state.ended:
+    elif left and left < snapshot.threads and snapshot.oldest and not snapshot.state.ended:
         head = (f" {left} left:", "accent")
     else:
         return []
