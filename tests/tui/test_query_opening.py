@@ -302,7 +302,7 @@ async def test_keys_about_the_cell_under_the_cursor_say_what_to_do_on_a_chart(
     database: Database, tmp_path: Path, key: str
 ) -> None:
     app = query_app(database, tmp_path, newest=True)
-    async with driven(app, size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS and not at.tab.busy)
         await at.press("f6")
