@@ -314,7 +314,13 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
         "⚠       1 item failed: KeyError: 'a'",
         "⚠       317 attempts: ReadTimeout: timed out",
     ]
-    # An item that the user retried had its last attempt twice, so the number of items is unknown.
+    # An item that the user retried had its last attempt twice, so the number of items is unknown. The numbers that are
+    # shown are in order.
+    unsorted = (replace(groups[0], count=87), replace(groups[1], count=110))
+    assert failures(unsorted, items_failed=2, errors_final=4)[:2] == [
+        "⚠       110 attempts: KeyError: 'a'",
+        "⚠       87 attempts: ValueError: no table",
+    ]
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
         "⚠       3 attempts: ValueError: no table",
         "⚠       2 attempts: KeyError: 'a'",

@@ -54,7 +54,7 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
         assert "▲ failed" in await at.run("DELETE FROM books")
         assert "allows statements" not in at.shown(), "the key would only refuse"
         await at.press("ctrl+r")
-        assert app.screen is screen and "only while no run is active" in at.shown()
+        assert app.screen is screen and "beside a run. Leave it" in at.shown()
         await at.press("escape")
         assert isinstance(app.screen, Dashboard)
         await pilot.press("d")

@@ -268,6 +268,8 @@ def test_bins_that_are_empty_are_drawn_where_the_others_tell_their_width() -> No
     even = with_empty_bins(plot(x=[0, 5, 10, 15, 40, 45, 50, 55], n=[1, 2, 3, 4, 5, 6, 7, 8]))
     assert even.xs == tuple(range(0, 60, 5))
     assert even.series == ((1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8),)
+    means = with_empty_bins(plot(x=[0, 5, 10, 15, 40, 45, 50, 55], n=[7.7, 7.5, 7.7, 7.7, 7.7, 7.7, 7.7, 7.7]))
+    assert means.series[0][4:8] == (None, None, None, None)  # a mean of no rows is not 0
     doubled = with_empty_bins(plot(x=[0.5, 1.0, 2.0, 16.0], n=[1, 1, 1, 1]))
     assert doubled.xs is not None and [round(x, 9) for x in doubled.xs] == [0.5, 1, 2, 4, 8, 16]
     assert doubled.series == ((1, 1, 1, 0, 0, 1),)
@@ -275,6 +277,14 @@ def test_bins_that_are_empty_are_drawn_where_the_others_tell_their_width() -> No
     assert with_empty_bins(plot(month=months, n=[1, 1, 1, 1, 1])).series == ((1, 1, 1, 0, 0, 1, 1),)
     uneven = plot(x=[0.0, 1.0, 2.7, 3.1], n=[1, 1, 1, 1])
     assert with_empty_bins(uneven) is uneven
+
+
+def test_a_column_for_several_bins_is_the_mean_of_those_that_have_a_value() -> None:
+    xs = [x for x in range(1, 41) if x % 4]
+    drawn = text(histogram(plot(x=xs, mean=[7.7] * len(xs)), 27, 8))[:-1]
+    columns = [line.partition("│")[2].rstrip() for line in drawn]
+    assert len(columns[-1]) == 20  # two bins each, and half of them have one value
+    assert all(len(set(row)) <= 1 for row in columns)
 
 
 def test_ticks_below_a_histogram_are_values_of_its_bins() -> None:

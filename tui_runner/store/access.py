@@ -112,7 +112,7 @@ class LocalAccess(Access):
         self.read_only = (
             f"Data cannot be changed: {database.read_only}."
             if database.read_only
-            else "Data can be changed only while no run is active."
+            else f"Data cannot be changed beside a run. Leave it, and use: tui-runner open {database.path.name}"
         )
         self.database = database
         self._owned = owned

@@ -302,11 +302,11 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
     if height < 3:
         return []
     plot, each = _binned(plot, width)
-    values = [value for value in plot.series[0] if _drawn(value)]
+    values = plot.series[0]
     scale, rows = _histogram_margin(plot), height - 1
     room = max(width - scale - 1, 1)
-    parts = [values[start : start + each] for start in range(0, len(values), each)]
-    heights = [sum(part) / len(part) for part in parts]
+    parts = [list(filter(_drawn, values[start : start + each])) for start in range(0, len(values), each)]
+    heights = [sum(part) / max(len(part), 1) for part in parts]
     across = max(min(room // len(heights), 6), 1)
     top = nice_top(max(heights, default=0.0))
     lines: list[Line] = []
@@ -365,13 +365,16 @@ wide, as months, which have 28 to 31 days."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:
-    """Return `plot` with bins of value zero in its gaps.
+    """Return `plot` with bins in its gaps: of value zero if its values may be counts, otherwise without a value.
 
     Return it unchanged if its bins have no even width, or if it would have more than `MOST_ROWS` bins.
     """
     xs, series = plot.xs, plot.series[0]
     if xs is None or len(xs) < 3:
         return plot
+    # A group without rows has a count of 0, but no mean.
+    are_counts = all(value >= 0 and value == math.floor(value) for value in filter(_drawn, series))
+    missing = 0.0 if are_counts else None
     geometric = xs[0] > 0 and not plot.is_time
     scales = ([(math.log, math.exp, _EVEN[0])] if geometric else []) + [(float, float, _EVEN[1])]
     for scaled, unscaled, tolerance in scales:
@@ -382,13 +385,13 @@ def with_empty_bins(plot: Plot) -> Plot:
         even = all(abs(step / least - width) <= tolerance for step, width in zip(steps, widths, strict=True))
         if not even or not len(xs) <= 1 + sum(widths) <= MOST_ROWS:
             continue
-        filled, counts = [xs[0]], [series[0]]
+        filled, values = [xs[0]], [series[0]]
         for place, width in enumerate(widths):
             filled += [unscaled(at[place] + steps[place] * part / width) for part in range(1, width)]
-            counts += [0.0] * (width - 1)
+            values += [missing] * (width - 1)
             filled.append(xs[place + 1])
-            counts.append(series[place + 1])
-        return replace(plot, xs=tuple(filled), series=(tuple(counts),))
+            values.append(series[place + 1])
+        return replace(plot, xs=tuple(filled), series=(tuple(values),))
     return plot
 
 

@@ -554,8 +554,9 @@ class QueryTab(Vertical):
         self.status.failed(f"failed: {place}" if place else "failed")
         self.post_message(self.Failed(statement.sql))
         text = str(error)
-        if error.what in (CHANGES_DATA, ONLY_READS) and self.console.can_write:
-            text += f"\n{key_of(self.screen, 'query.write_mode')} allows statements that change data"
+        if error.what in (CHANGES_DATA, ONLY_READS):
+            verb = "allows statements that change data" if self.console.can_write else "says how data can be changed"
+            text += f"\n{key_of(self.screen, 'query.write_mode')} {verb}"
         self.query_one("#message", Static).update(Content(safe_text(text, newlines=True, limit=4_000)))
         self._pages = self._first = self._last = None
         self._name_result()

@@ -663,7 +663,9 @@ def _known(snapshot: Snapshot) -> list[Failures]:
         # If other items failed, those of these attempts may be among them, with other last errors.
         return None if snapshot.items_failed else 0
 
-    return [Failures(group.type, group.shown, items(group), group.count) for group in snapshot.errors]
+    # Sorted by the numbers that are shown; groups with which items failed come first.
+    groups = sorted(snapshot.errors, key=lambda group: (group.final > 0, items(group) or 0, group.count), reverse=True)
+    return [Failures(group.type, group.shown, items(group), group.count) for group in groups]
 
 
 def _fate(group: Failures) -> tuple[str, str]:
