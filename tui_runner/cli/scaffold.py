@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import shutil
+import textwrap
 from pathlib import Path
 from typing import TextIO
 
@@ -44,8 +46,11 @@ def list_samples(out: TextIO, *, as_json: bool = False) -> ExitCode:
             out.write(json.dumps({"sample": each.name, "summary": each.summary, "path": str(each.path)}) + "\n")
         return EXIT_OK
     width = max((len(sample.name) for sample in samples), default=0)
+    # A program that reads the list gets a line for each sample.
+    columns = shutil.get_terminal_size().columns if out.isatty() else 10_000
     for sample in samples:
-        out.write(f"{sample.name:<{width}}  {safe_text(sample.summary)}\n")
+        line = f"{sample.name:<{width}}  {safe_text(sample.summary)}"
+        out.write(textwrap.fill(line, max(columns, width + 20), subsequent_indent=" " * (width + 2)) + "\n")
     out.write("Run one: tui-runner run NAME    Copy them all: tui-runner samples --copy DIR\n")
     return EXIT_OK
 
