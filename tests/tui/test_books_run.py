@@ -11,6 +11,8 @@ from support.books_run import CHUNK, ITEMS_TOTAL, NOW, ROWS, books_ledger, books
 from tui_runner.engine.states import ChunkState
 from tui_runner.store.ledger.reports import failure_groups, run_curves
 
+pytestmark = pytest.mark.slow  # as the pictures of this run are
+
 
 @pytest.mark.parametrize("until", [NOW, math.inf], ids=["now", "end"])
 def test_the_figures_of_the_documented_run_agree(tmp_path: Path, until: float) -> None:

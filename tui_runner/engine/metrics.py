@@ -272,7 +272,7 @@ class Estimate:
         self._executed = 0
 
     def add(self, working: float, executed: int, refused: float = 0.0) -> None:
-        """Record that `executed` items had been executed at the time `working`, of which `refused` are not in rates."""
+        """Record that `executed` items had been executed at the time `working`; for `refused`, see `seconds`."""
         self._executed = executed
         if self._first is None and executed:
             self._first = working, executed

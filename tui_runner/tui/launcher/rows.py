@@ -337,11 +337,11 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             state = f"   {run.state}   {share(run)}  "
             named = "" if run.database.stem == record.job else own(run.database.name, 40)
             # Runs of one job have different databases. In a narrow list, the bar and the number give way to the name.
-            heads: list[tuple[Line, str]] = [
-                ((job, (f"   run {record.run_id}{state}", "warn")), f"  {named}" if named else ""),
-                ((job, (f"   {named}{state}", "warn")), f"  {ELLIPSIS}"),
-            ]
-            head, beside = next((each for each in heads if cells(each[0]) + cell_len(each[1]) <= width), heads[0])
+            head: Line = (job, (f"   run {record.run_id}{state}", "warn"))
+            beside = f"  {named}" if named else ""
+            shorter: Line = (job, (f"   {named}{state}", "warn"))
+            if named and cells(head) + cell_len(beside) > width and cells(shorter) + len(f"  {ELLIPSIS}") <= width:
+                head, beside = shorter, f"  {ELLIPSIS}"
             bar = progress(run, min(width - cells(head) - cell_len(beside), 16))
             return _whole_parts((head, tuple(bar), ((beside, "muted"),)), width)
         case FoundDatabase() as found:
