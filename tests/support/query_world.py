@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from textual.events import Key, Paste
@@ -47,7 +49,21 @@ _LEDGER = (
 
 def make_database(path: Path) -> Database:
     """Make a database with 25,000 rows of results, a hostile table, and a ledger with the run that made them."""
-    database = Database.open(path)
+    path.write_bytes(_content())
+    return Database.open(path)
+
+
+@cache
+def _content() -> bytes:
+    """Return the content of the file, which takes longer to make than to copy for each test."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "books.duckdb"
+        with Database.open(path) as database:
+            _fill(database)
+        return path.read_bytes()
+
+
+def _fill(database: Database) -> None:
     cursor = database.cursor()
     cursor.execute(_ROWS)
     cursor.execute('CREATE TABLE "we ird" ("a[/b]\x1b[31m" VARCHAR, "select" INTEGER)')
@@ -72,7 +88,6 @@ def make_database(path: Path) -> Database:
     for statement in _LEDGER:
         cursor.execute(statement)
     database.close_cursor(cursor)
-    return database
 
 
 def query_app(
