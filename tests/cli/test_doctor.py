@@ -57,6 +57,7 @@ def test_settings_and_themes_that_are_left_out_are_named(cli: CommandLine, tmp_p
     assert all(part in line for part in ("one.toml", "two.toml", "notify", "pause_run"))
 
 
+@pytest.mark.slow
 def test_with_standard_output_closed_the_doctor_speaks_on_standard_error(tmp_path: Path) -> None:
     command = f"{shlex.quote(sys.executable)} -m tui_runner doctor >&-"
     done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -64,6 +65,7 @@ def test_with_standard_output_closed_the_doctor_speaks_on_standard_error(tmp_pat
     assert "✔ a run: " in done.stderr
 
 
+@pytest.mark.slow
 @as_root
 def test_a_user_without_a_home_folder_can_run_jobs() -> None:
     with tempfile.TemporaryDirectory() as name:

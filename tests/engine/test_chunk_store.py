@@ -6,6 +6,7 @@ import gc
 import itertools
 import tracemalloc
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import snapshot_harness
@@ -63,6 +64,7 @@ def test_an_ended_chunk_is_what_it_was() -> None:
     assert not same.left and same.worker is None
 
 
+@pytest.mark.slow
 def test_an_ended_chunk_takes_a_hundred_bytes_of_the_scheduler_and_all_snapshots() -> None:
     desk = snapshot_harness.SnapshotHarness(chunks=0, total=None)
     chunks = iter(cut([[False] * 50] * 3_000))

@@ -332,6 +332,7 @@ def test_file_of_many_columns_has_their_types(folder: Path, monkeypatch: pytest.
     assert found == [{f"c{index}": expected[index % 7] for index in range(width)}] * 2
 
 
+@pytest.mark.slow
 def test_file_of_thousands_of_columns_of_text_is_read(folder: Path) -> None:
     width = 2_500  # DuckDB nests 1,000 expressions at most
     text = ["x"] * width

@@ -30,6 +30,7 @@ def count(access: FollowingAccess) -> int:
         return int(console.query("SELECT count(*) FROM x").read_all().column(0)[0].as_py())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 def test_statements_follow_the_file_from_run_to_run(path: Path, killed: bool) -> None:
     with run_of_another_process(path, 3, killed=killed):
@@ -47,6 +48,7 @@ def test_statements_follow_the_file_from_run_to_run(path: Path, killed: bool) ->
     console.close()
 
 
+@pytest.mark.slow
 def test_one_run_after_another_is_followed_without_a_statement_in_between(path: Path) -> None:
     with run_of_another_process(path, 3):
         access = FollowingAccess(path)
@@ -88,6 +90,7 @@ def test_a_file_that_nobody_has_written_to_is_unchanged(path: Path) -> None:
     assert not access.is_unchanged()
 
 
+@pytest.mark.slow
 def test_write_mode_keeps_the_file(path: Path) -> None:
     access = FollowingAccess(path)
     with access.console() as console:

@@ -465,6 +465,7 @@ _EDGES: list[tuple[Any, pa.DataType]] = [
 """Values at the ends of each kind, and those that text or JSON has no number for."""
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(_EDGES), min_size=2, max_size=4).map(lambda cells: [[cell] for cell in cells]))
 @example([[(math.inf, pa.float64())], [([1], pa.list_(pa.int64()))]])

@@ -256,6 +256,7 @@ async def test_a_secret_that_was_typed_is_kept_and_not_shown(folder: Path, envir
     assert app.return_value.params == {"base": "x", "token": "hush"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ctrl+s", "t"])
 @pytest.mark.parametrize("width", [80, 120])
 async def test_what_is_missing_is_asked_for_in_the_form(
@@ -321,6 +322,7 @@ async def test_an_unfinished_run_shows_what_resuming_uses(
         assert app.clipboard == "tui-runner resume a.duckdb 1"
 
 
+@pytest.mark.slow
 async def test_a_database_shows_its_tables_and_its_runs_newest_first(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
 ) -> None:
@@ -575,6 +577,7 @@ async def test_description_of_a_job_is_wrapped_and_only_a_very_long_one_is_cut(
         assert len(lines) == 3 and lines[2].rstrip(" │").endswith("words …")
 
 
+@pytest.mark.slow
 async def test_table_that_another_job_of_the_same_name_fills_is_named_before_the_start(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
 ) -> None:

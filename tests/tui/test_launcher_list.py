@@ -16,6 +16,7 @@ import pytest
 from rich.cells import cell_len
 from support.pilots import driven
 from support.screens import JOB, field, ready, screen_text
+from textual import events
 from textual.pilot import Pilot
 
 from tui_runner.engine.planning.request import RunRequest
@@ -156,6 +157,7 @@ async def test_a_key_for_the_row_under_the_cursor_does_not_resume_the_run_that_t
     assert isinstance(app.return_value, RunRequest)
 
 
+@pytest.mark.slow
 async def test_row_filter_and_databases_are_there_at_once_when_the_launcher_is_shown_again(
     folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]
 ) -> None:
@@ -251,6 +253,7 @@ async def test_open_launcher_follows_runs_and_databases_that_other_processes_fin
         assert databases_of(app) == ["b.duckdb", "a.duckdb"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("often")
 async def test_only_databases_that_have_changed_are_read_again(
     folder: Path,
@@ -357,7 +360,9 @@ async def test_text_of_a_long_filter_without_a_match_leaves_room_for_the_key_tha
 ) -> None:
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         await ready(pilot)
-        await pilot.press("slash", *("z" * 60), "enter")
+        await pilot.press("slash")
+        pilot.app.post_message(events.Paste("z" * 60))
+        await pilot.press("enter")
         assert "…”; Esc shows all" in screen_text(await ready(pilot))
 
 
@@ -468,6 +473,7 @@ async def test_open_launcher_follows_changes_of_jobs_and_the_cursor_stays_near_i
         assert isinstance(rows.current, FoundDatabase | FoundJob) and "2 jobs" in screen_text(app)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("often")
 async def test_jobs_do_not_change_while_a_form_is_filled_in(folder: Path, environ: dict[str, str]) -> None:
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:

@@ -20,6 +20,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRunControl:
     return run_with_long_log(tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 async def test_the_head_keeps_what_was_searched_and_says_which_lines_are_counted(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await open_log(pilot)
@@ -33,6 +34,7 @@ async def test_the_head_keeps_what_was_searched_and_says_which_lines_are_counted
         assert under_cursor(app) == 7 and "“page 7.” 1 of 1" in shown
 
 
+@pytest.mark.slow
 async def test_a_search_begins_at_the_shown_line(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await open_log(pilot)

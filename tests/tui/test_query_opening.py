@@ -47,6 +47,7 @@ async def test_the_screen_opens_with_the_newest_rows_and_typed_text_replaces_the
         assert at.tab.editor.text == "SELECT 1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before",
     [[], ["f6", "f6", "f6"], ["f8", "f8", "f8"], ["f1", "escape"], ["f6", "down", "c", "f6", "f6"]],
@@ -104,6 +105,7 @@ def write_another_table(database: Database) -> None:
     database.close_cursor(cursor)
 
 
+@pytest.mark.slow
 async def test_the_opening_statement_goes_to_the_table_of_a_later_run(database: Database, tmp_path: Path) -> None:
     app = query_app(database, tmp_path, newest=True)
     async with driven(app, size=(120, 40), notifications=True) as pilot:
@@ -207,6 +209,7 @@ async def test_figures_of_a_column_rows_by_number_and_more_room(database: Databa
         await at.until(lambda: isinstance(app.screen, Reader))
 
 
+@pytest.mark.slow
 async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and_whether_they_failed(
     database: Database, tmp_path: Path
 ) -> None:
@@ -269,6 +272,7 @@ async def test_a_result_that_is_watched_says_how_old_it_is(
         assert "ago" not in at.tab.status.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "end"), [(120, r" · updated \d s ago · every 600 s"), (80, "")])
 async def test_a_result_is_named_while_another_statement_is_at_the_cursor(
     database: Database, tmp_path: Path, width: int, end: str
@@ -318,6 +322,7 @@ async def test_keys_about_the_cell_under_the_cursor_say_what_to_do_on_a_chart(
             assert [each.message for each in app._notifications] == ["The cursor is in the table: Esc shows it."]
 
 
+@pytest.mark.slow
 async def test_the_statement_at_the_cursor_is_watched_whatever_has_run_before(
     database: Database, tmp_path: Path
 ) -> None:
@@ -346,6 +351,7 @@ async def test_the_statement_at_the_cursor_is_watched_whatever_has_run_before(
         assert not at.tab.watching and "⊘ ended after" in at.tab.status.text
 
 
+@pytest.mark.slow
 async def test_text_typed_for_the_editor_chooses_no_interval_of_a_watch(database: Database, tmp_path: Path) -> None:
     app = query_app(database, tmp_path, newest=True)
     async with driven(app, size=(80, 24)) as pilot:

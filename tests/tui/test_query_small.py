@@ -52,6 +52,7 @@ async def test_columns_out_of_view_are_counted_in_the_heading(database: Database
         assert "›" not in at.shown() and "‹" not in at.shown(), "all columns are in view"
 
 
+@pytest.mark.slow
 async def test_a_name_of_the_catalog_goes_into_the_statement_as_it_would_be_typed(
     database: Database, tmp_path: Path
 ) -> None:

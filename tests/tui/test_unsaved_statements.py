@@ -133,6 +133,7 @@ async def open_and_type(app: QueryApp, *keys: str) -> None:
     app.query_screen.close()
 
 
+@pytest.mark.slow
 async def test_a_screen_that_ends_without_being_asked_leaves_its_statements_to_the_next_one(
     database: Database, tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ async def test_a_screen_that_ends_without_being_asked_leaves_its_statements_to_t
     app.query_screen.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [("escape", "y"), ("f5",)], ids=["agreed to lose", "run"])
 async def test_text_that_was_run_or_discarded_does_not_return(
     database: Database, tmp_path: Path, keys: tuple[str, ...]
@@ -155,6 +157,7 @@ async def test_text_that_was_run_or_discarded_does_not_return(
     assert UnsavedStatements.of_user().take() == []
 
 
+@pytest.mark.slow
 async def test_statements_typed_beside_a_run_outlive_its_dashboard(database: Database) -> None:
     app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database))
     async with driven(app, size=(120, 40)) as pilot:
@@ -171,6 +174,7 @@ async def test_statements_typed_beside_a_run_outlive_its_dashboard(database: Dat
     assert unsaved.take() == [TYPED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["SIGHUP", "EIO", "killed"])
 def test_a_lost_terminal_costs_no_statement(tmp_path: Path, loss: str) -> None:
     make_database(tmp_path / "books.duckdb").close()
