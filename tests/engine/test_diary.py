@@ -96,6 +96,7 @@ def test_with_debug_everything_is_written(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("position", ["first", "last"])
 def test_debug_on_the_command_line_fills_the_log_and_shows_tracebacks(
     cli, job_file, tmp_path: Path, position: str

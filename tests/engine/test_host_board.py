@@ -82,6 +82,7 @@ def test_with_a_delay_one_worker_asks_and_the_next_waits_for_the_rest_of_it() ->
     assert told == [(2, GrantHost("a", 1, 1, 8.0))]
 
 
+@pytest.mark.slow
 def test_the_limit_holds_at_every_moment_whatever_workers_do() -> None:
     """Workers obey late and report late; nevertheless no more than the limit may be open together."""
     chance = random.Random(7)

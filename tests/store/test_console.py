@@ -212,6 +212,7 @@ def test_parameters_get_their_values(
         assert result.read_all()["x"].to_pylist() == [expected]
 
 
+@pytest.mark.slow
 def test_every_keyword_of_duckdb_can_name_a_table_and_a_column_as_a_user_would_type_it() -> None:
     with duckdb.connect() as connection:
         keywords = connection.execute("SELECT DISTINCT keyword_name FROM duckdb_keywords()").fetchall()

@@ -92,6 +92,7 @@ def test_every_type_as_parquet(database: Database) -> None:
     assert row["bytes"] == b"\xff\0ab\\"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["csv", "json", "jsonl", "markdown"])
 def test_of_wide_rows_few_are_text_at_once(database: Database, format: str) -> None:
     with (

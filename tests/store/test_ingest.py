@@ -415,6 +415,7 @@ def test_rows_that_cannot_be_stored_fail_their_item_alone(
     assert fetch("SELECT chunk FROM runner.chunks") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_batch_of_nothing_but_bad_rows_ends_too(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
     with ingesting(database, heard, interval=3600.0) as ingest:
         ingest.submit(make_batch(*(bad_text(item) for item in range(150)), ticket=0))

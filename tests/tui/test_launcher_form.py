@@ -215,6 +215,7 @@ async def test_the_form_looks_the_same_before_and_after_it_is_entered(folder: Pa
         assert [after[name] for name in kept] == [before[name] for name in kept]
 
 
+@pytest.mark.slow
 async def test_what_was_typed_is_kept_for_each_job_and_used_from_the_list(
     folder: Path, environ: dict[str, str]
 ) -> None:
@@ -412,6 +413,7 @@ async def test_a_narrow_terminal_shows_what_resuming_uses_in_place_of_the_list(
         assert "── jobs here" in screen_text(app) and app.query_one("#left").display
 
 
+@pytest.mark.slow
 async def test_the_cursor_moves_without_a_layout_and_a_form_is_filled_without_new_widgets(
     folder: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,6 +484,7 @@ async def test_the_footer_names_keys_that_work_while_text_is_typed(folder: Path,
         assert {"Enter next field", "^s start", "^t try 3", "F2 copy command", "Esc back"} == keys()
 
 
+@pytest.mark.slow
 async def test_the_copied_command_does_the_same_as_the_form(folder: Path, environ: dict[str, str]) -> None:
     source = SHOP.replace('"unit": unit', '"unit": unit, "threads": 0')
     (folder / "shop.py").write_text(source)

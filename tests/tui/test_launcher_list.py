@@ -93,6 +93,7 @@ async def until(pilot: Pilot[Any], found: Callable[[], bool]) -> None:
     raise AssertionError(screen_text(pilot.app))
 
 
+@pytest.mark.slow
 async def test_database_that_another_process_only_reads_is_read_again_and_the_cursor_stays(
     folder: Path, unfinished: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def databases_of(app: Launcher) -> list[str]:
     return [row.path.name for row in rows_of(app).rows if isinstance(row, FoundDatabase)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("often")
 async def test_open_launcher_follows_runs_and_databases_that_other_processes_finish_make_and_remove(
     folder: Path, unfinished: Path, environ: dict[str, str], new_run: Callable[..., Any]

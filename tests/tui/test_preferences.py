@@ -121,6 +121,7 @@ async def test_a_remembered_theme_that_is_gone_is_named() -> None:
 WRONG_THEME = """pyproject.toml [tool.tui-runner] theme: there is no theme 'gone'; choose one of colour-blind, day, """
 
 
+@pytest.mark.slow
 async def test_launcher_and_query_screen_name_the_file_with_a_wrong_theme(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\ntheme = "gone"\n')
     launcher = Launcher(tmp_path, {})

@@ -31,6 +31,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return lengths
 
 
+@pytest.mark.slow
 async def test_a_very_long_line_is_neither_wrapped_nor_coloured_nor_completed(
     tmp_path: Path, looked_at: list[int]
 ) -> None:

@@ -160,6 +160,7 @@ async def test_text_that_is_typed_while_the_screen_opens_stays_above_the_newest_
         assert "Book no. 24999" in at.shown() and at.tab.editor.text == "9"
 
 
+@pytest.mark.slow
 async def test_a_result_is_sorted_by_the_column_under_the_cursor_and_the_statement_is_shown(
     database: Database, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ async def test_sorting_a_statement_with_a_limit_says_that_only_its_rows_are_sort
         assert at.tab.asked is not None and at.tab.asked[0].sql.startswith("FROM (")
 
 
+@pytest.mark.slow
 async def test_figures_of_a_column_rows_by_number_and_more_room(database: Database, tmp_path: Path) -> None:
     app = query_app(database, tmp_path, newest=True)
     async with driven(app, size=(120, 40)) as pilot:
@@ -301,6 +303,7 @@ async def test_a_result_is_named_while_another_statement_is_at_the_cursor(
         assert "result of" not in at.shown()
 
 
+@pytest.mark.slow
 async def test_keys_about_the_cell_under_the_cursor_say_what_to_do_on_a_chart(
     database: Database, tmp_path: Path
 ) -> None:

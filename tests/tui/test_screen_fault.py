@@ -45,6 +45,7 @@ JOB = """
 """
 
 
+@pytest.mark.slow
 def test_the_run_continues_without_its_dashboard(tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]) -> None:
     (tmp_path / "work.py").write_text(textwrap.dedent(JOB), encoding="utf-8")
     screen = PseudoTerminal(["run", "work.py", "--tui", "--db", "x.duckdb"], tmp_path)
