@@ -175,6 +175,7 @@ def test_a_statement_that_fails_half_way_leaves_no_file(cli: CommandLine, folder
     assert sorted(path.name for path in folder.glob("*out*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["csv", "json", "jsonl", "markdown"])
 def test_a_reader_may_disconnect_before_the_end(folder: Path, format: str) -> None:
     endless = "SELECT range AS a FROM range(100_000_000_000)"

@@ -251,6 +251,7 @@ def test_csv_row_that_is_too_large_ends_the_input(folder: Path) -> None:
         list(open_source("a.csv", max_bytes=2_000_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("large", ["x" * 3_000_000, "9" * 3_000_000, '"' + "x\n" * 1_500_000 + '"', "x" * 20_000_000])
 @pytest.mark.parametrize("before", ["{0},{0}\n", "{0}t,{0}\n", '"{0}\nt",{0}\n'])
 def test_a_csv_row_that_is_too_large_is_reported_as_such_whatever_its_column(
@@ -276,6 +277,7 @@ def test_csv_file_whose_large_row_can_be_read_is_another_input(folder: Path) -> 
     assert small.fingerprint() == open_source("a.csv", max_bytes=1_000_000).fingerprint()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_value_that_does_not_fit_its_column_is_reported_although_a_later_row_is_too_large(
     folder: Path, end: str, monkeypatch: pytest.MonkeyPatch

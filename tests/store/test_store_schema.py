@@ -232,6 +232,7 @@ def test_a_table_without_rows_brings_its_columns(put: Callable[..., None], fetch
     assert fetch("SELECT count(*) FROM books") == [(0,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("array", "type", "text"),
     [

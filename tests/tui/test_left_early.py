@@ -31,6 +31,7 @@ MAKERS: list[Callable[[RunnerApp], Screen[object]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", MAKERS)
 async def test_a_screen_may_be_closed_before_it_has_its_parts(make: Callable[[RunnerApp], Screen[object]]) -> None:
     async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
