@@ -34,6 +34,7 @@ from tui_runner.tui.launcher.discovery import (
     functions_in,
     jobs_in,
 )
+from tui_runner.tui.launcher.fields import Defaults, fields_found, fields_of
 from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.launcher.rows import Samples, row_name
 from tui_runner.tui.widgets.footer import KeyLine
@@ -168,6 +169,38 @@ def test_a_plain_function_with_a_secret_of_another_module_is_listed_without_it(t
     (tmp_path / "ask.py").write_text("from mine import Secret as S\ndef ask(n, *, token: S = 'hushhush'): ...\n")
     [found] = functions_in(tmp_path / "ask.py", "functions in this folder")
     assert [(each.default, each.secret) for each in found.parameters] == [("***", True)]
+
+
+ENUMERATIONS = """
+import enum
+from tui_runner import job
+class Size(enum.Enum):
+    _order_ = "SMALL LARGE"
+    SMALL = "s"
+    LARGE = "l"
+class Level(enum.IntEnum):
+    ONE = 1
+
+@job
+def ask(
+    n: int, *, size: Size = Size.LARGE, most: Size | None = None, sizes: list[Size] = (), level: Level = Level.ONE,
+    name: str = "Size.LARGE"
+): ...
+@ask.items
+def items(first: Size = Size.SMALL): return []
+"""
+
+
+def test_the_source_of_a_job_has_the_choices_of_its_enumerations_as_the_form_has_them(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(ENUMERATIONS)
+    [found] = jobs_in(tmp_path / "ask.py", "in this folder")
+    loaded = load_job(f"{tmp_path}/ask.py", folder=tmp_path)
+    defaults = Defaults(tmp_path, {})
+    before = {each.name: (each.unset, each.remark) for each in fields_found(found, defaults)}
+    after = {each.name: (each.unset, each.remark) for each in fields_of(loaded, defaults)}
+    assert before["size"] == ("LARGE", "one of: SMALL, LARGE") == after["size"]
+    for name in ("most", "level", "first", "name"):
+        assert before[name] == after[name]
 
 
 async def test_the_default_of_a_secret_is_readable_neither_beside_the_list_nor_in_the_form(

@@ -309,6 +309,7 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
     except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about, secrets = ast.get_docstring(tree) or "", _names_of_secrets(tree, source)
+    _write_out_enumerations(tree)
     found = [
         _found(path, node, group, about, secrets, tree.body)
         for node in tree.body
@@ -357,6 +358,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
     except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # `jobs_in` reports broken files
         return []
     secrets = _names_of_secrets(tree, source)
+    _write_out_enumerations(tree)
     found = [
         replace(_found(path, node, group, "", secrets), decorated=False)
         for node in tree.body
@@ -391,6 +393,45 @@ def _names_of_secrets(tree: ast.Module, source: bytes) -> set[str]:
         before = len(names)
         names.update(name for name, parts in made if _has_secret(parts, names))
     return names
+
+
+def _write_out_enumerations(tree: ast.Module) -> None:
+    """Replace enumerations that the file defines by their members, as the loaded job shows them.
+
+    In the arguments of functions, the type becomes a `Literal` of the names of its members, and a member its name.
+    """
+    members = {
+        node.name: [
+            target.id
+            for each in node.body
+            if isinstance(each, ast.Assign)
+            for target in each.targets
+            if isinstance(target, ast.Name) and not target.id.endswith("_")  # _order_
+        ]
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and any("Enum" in name for base in node.bases for name in _names_in(base))
+    }
+    if members:
+        for node in tree.body:
+            if isinstance(node, _FUNCTIONS):
+                _WrittenOut(members).visit(node.args)
+
+
+class _WrittenOut(ast.NodeTransformer):
+    def __init__(self, members: Mapping[str, Sequence[str]]) -> None:
+        self._members = members
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        names = self._members.get(node.id)
+        if not names:
+            return node
+        return ast.Subscript(ast.Name("Literal"), ast.Tuple([ast.Constant(name) for name in names]))
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        match node.value:
+            case ast.Name(id=name) if node.attr in self._members.get(name, ()):
+                return ast.Constant(node.attr)
+        return node
 
 
 def _names_in(node: ast.expr) -> list[str]:
