@@ -378,6 +378,12 @@ def test_commands_are_moved_into_a_line_of_their_own_and_never_cut() -> None:
     command = "tui-runner query a/very/long/path/to/books.duckdb 'FROM books LIMIT 10'"
     assert wrapped(f"the rows:     {command}", 40) == ["the rows:", f"    {command}"]
     assert wrapped(f"the rows:     {command}", 200) == [f"the rows:     {command}"]
+    news = "info: run 1 had another input: this is a new one; to resume it instead: tui-runner resume books.duckdb 1"
+    assert wrapped(news, 40) == [
+        "info: run 1 had another input: this is a",
+        "    new one; to resume it instead:",
+        "    tui-runner resume books.duckdb 1",
+    ]
     error = "tui-runner: books.duckdb: in use by another run; see it with: tui-runner runs 'my books.duckdb'"
     assert wrapped(error, 40) == [
         "tui-runner: books.duckdb: in use by",

@@ -30,7 +30,7 @@ def cut_to(text: str, width: int) -> str:
 
 
 _INDENT = "    "
-_COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
+_COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>(?:[^;]* \| )?tui-runner .*)")
 """Matches a line that is a command to copy, with a label."""
 _ADVISED = re.compile(r"(?<=: )(?:… \| )?tui-runner [a-z][^;—]*[^;—\s]")
 """Matches a command to copy within a line, such as the advice of an error message."""
