@@ -545,7 +545,11 @@ def summary(
     curves = curves or RunCurves()
     glyph, role = RUN_GLYPHS[snapshot.state]
     seconds = snapshot.elapsed
-    reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
+    reason: Line = (
+        ((f" · {own(snapshot.reason, SHOWN_CHARACTERS if in_full else 120)}", role),) if snapshot.reason else ()
+    )
+    # The same word as in the header: a run in an outage goes on by itself.
+    state = "waiting" if snapshot.state is RunState.PAUSED and snapshot.in_outage else snapshot.state
     items = [f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}"]
     # Once a resumed run is finished, all items that had failed before have run again.
     are_new = snapshot.is_resumed and snapshot.state is not RunState.FINISHED
@@ -565,7 +569,7 @@ def summary(
         f" file {size(snapshot.db_bytes)}"
     )
     lines: list[tuple[int, Line]] = [
-        (0, ((f" {glyph} {snapshot.state}", role), (f" after {_took(snapshot)}", "strong"), *reason)),
+        (0, ((f" {glyph} {state}", role), (f" after {_took(snapshot)}", "strong"), *reason)),
         (1, _row("items", ", ".join(items))),
         (4, _row("rows", rows)),
     ]
