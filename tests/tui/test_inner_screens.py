@@ -89,9 +89,15 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunC
     assert commands(control) == [("pause_chunks", 76)]
 
 
-async def test_a_chunk_says_that_not_all_of_its_failures_are_recorded_yet(control: FakeRunControl) -> None:
+async def test_the_failures_of_a_chunk_have_the_number_of_its_figures_whatever_the_ledger_has(
+    control: FakeRunControl,
+) -> None:
     chunks = control.current.chunks
-    for failed, cancelled, title in ((2, 1, "failed: 3, 1 written so far "), (1, 0, "failed: 1 ")):
+    for failed, cancelled, title in (
+        (2, 1, "failed: 3, 1 written so far "),
+        (1, 0, "failed: 1 "),
+        (0, 0, "failed: 0, and 1 that run again "),
+    ):
         chunk = replace(chunks[76], failed=failed, cancelled=cancelled)
         control.change(chunks=ChunkViews.of([*chunks[:76], chunk, *chunks[77:]]))
         async with driven(RunnerApp(control), size=(120, 40)) as pilot:

@@ -92,7 +92,7 @@ async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_p
         assert at.tab.shown is Shown.MESSAGE and at.tab.pages is None
         for key in ("f8", "f9"):
             await at.press(key)
-            assert at.screen.is_current and "run a statement first" in at.shown()
+            assert at.screen.is_current and "The last statement has no result." in at.shown()
         await at.write(ENDLESS)
         at.strike("f5")
         await at.until(lambda: "▶ running" in at.tab.status.text)

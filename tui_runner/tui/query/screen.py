@@ -632,7 +632,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Go from the rows of the result to a chart, to a chart of the other kind, or back to the rows."""
         tab = self.tab
         if tab is None or (tab.pages is None and not tab.busy):
-            self.notify("There is no result yet: run a statement first.", markup=False)
+            self._tell_no_result()
             return
         tab.next_chart()
 
@@ -652,8 +652,17 @@ class QueryScreen(EarlyClose, Screen[None]):
         if tab is not None and tab.shown is Shown.CHART:
             self.notify(f"The cursor is in the table: {key_of(self, 'query.back')} shows it.", markup=False)
         else:
-            self.notify("There is no result yet: run a statement first.", markup=False)
+            self._tell_no_result()
         return None
+
+    def _tell_no_result(self) -> None:
+        if self.tab is None or self.tab.asked is None:
+            why = "There is no result yet: run a statement first."
+        elif self.tab.busy:
+            why = "There is no result yet: the statement is still running."
+        else:
+            why = "The last statement has no result."
+        self.notify(why, markup=False)
 
     def on_result_grid_heading_chosen(self, event: ResultGrid.HeadingChosen) -> None:
         """Sort the result by the column whose heading was clicked."""
@@ -754,7 +763,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         if self.tab is not None and self.tab.pages is not None:
             export_result(self, self.tab)
         else:
-            self.notify("There is no result yet: run a statement first.", markup=False)
+            self._tell_no_result()
 
     def action_copy_cell(self) -> None:
         """Copy the cell under the cursor."""

@@ -223,12 +223,15 @@ class ChunkItems:
 
         The items that are counted first appear in the list when their results are committed.
         """
-        counted = 0 if chunk is None else chunk.failed + chunk.cancelled
         listed = len(self._failed)
+        counted = listed if chunk is None else chunk.failed + chunk.cancelled
         kinds = {item.state == "cancelled" for item in self._failed}
         kind = "failed or cancelled" if len(kinds) > 1 else "cancelled" if True in kinds else "failed"
-        if listed >= counted:
-            return f"{kind}: {'the first ' if listed == FAILED_ITEMS and listed > counted else ''}{count(listed)}"
+        if listed > counted:  # a resume, a retry or the end of an outage runs failed items again: none is counted twice
+            least = "at least " if listed == FAILED_ITEMS else ""
+            return f"{kind}: {count(counted)}, and {least}{count(listed - counted)} that run again"
+        if listed == counted:
+            return f"{kind}: {count(counted)}"
         if listed == FAILED_ITEMS:
             return f"{kind}: {count(counted)}, the first {count(listed)}"
         return f"{kind}: {count(counted)}, {count(listed)} written so far"
