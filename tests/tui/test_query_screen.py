@@ -208,7 +208,7 @@ async def test_escape_ends_a_statement_at_once(database: Database, tmp_path: Pat
         assert "⊘ ended after" in at.tab.status.text
         assert at.tab.shown is Shown.NOTHING
         await at.press("f9")
-        assert "The last statement has no result." in at.shown()
+        assert "run a statement first" in at.shown()
         assert "✔ 1 row" in await at.run("SELECT 1")
 
 

@@ -656,12 +656,12 @@ class QueryScreen(EarlyClose, Screen[None]):
         return None
 
     def _tell_no_result(self) -> None:
-        if self.tab is None or self.tab.asked is None:
-            why = "There is no result yet: run a statement first."
-        elif self.tab.busy:
+        if self.tab is not None and self.tab.busy:
             why = "There is no result yet: the statement is still running."
-        else:
+        elif self.tab is not None and self.tab.shown is Shown.MESSAGE:
             why = "The last statement has no result."
+        else:
+            why = "There is no result: run a statement first."
         self.notify(why, markup=False)
 
     def on_result_grid_heading_chosen(self, event: ResultGrid.HeadingChosen) -> None:
