@@ -13,6 +13,7 @@ from tui_runner.cli.app import app
 from tui_runner.cli.command_help import DEFAULTS
 from tui_runner.cli.main import SETTINGS_WITHOUT_OPTION
 from tui_runner.jobs.settings import Settings
+from tui_runner.tui.themes import find_themes
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 GROUPS = ["Arguments", "Run", "Speed", "Failures", "Memory and time", "Hosts", "Output", "Others"]
@@ -44,7 +45,8 @@ def test_every_command_has_examples_that_its_parser_takes(name: str) -> None:
     for line in lines:
         typed, *words = shlex.split(line.partition(" >> ")[0])
         assert typed == name
-        assert COMMANDS[name].make_context(name, words).params
+        given = COMMANDS[name].make_context(name, words).params
+        assert given and find_themes().named(given.get("theme"))
 
 
 def test_usage_names_arguments_as_the_documents_do() -> None:

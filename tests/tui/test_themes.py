@@ -192,7 +192,7 @@ def test_a_broken_theme_that_is_requested_names_its_fault(tmp_path: Path) -> Non
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no theme 'nigth'; choose one of .*night"):
+    with pytest.raises(UserError, match=r"there is no theme 'nigth'; choose one of .*night, or a theme of Textual"):
         find_themes(tmp_path).named("nigth")
 
 

@@ -354,7 +354,7 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
 @app.command(
     cls=GroupedCommand,
     short_help="Choose a job, a run or a database; the default command.",
-    epilog=examples("launch --theme light"),
+    epilog=examples("launch --theme day"),
 )
 def launch(context: typer.Context, theme: ThemeOption = None) -> ExitCode:
     """Choose a job and fill in its form, resume a run, or open a database; the same as `tui-runner` alone."""

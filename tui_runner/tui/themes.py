@@ -103,9 +103,8 @@ class Themes:
         broken = next((each for each in self.complaints if f"/{name}.toml" in each), None)
         if broken is not None:
             raise UserError(broken, where)
-        raise UserError(
-            f"there is no theme {safe_text(name, limit=40)!r}", where, "choose one of " + ", ".join(self.by_name)
-        )
+        choices = f"choose one of {', '.join(self.by_name)}, or a theme of Textual (key T lists all)"
+        raise UserError(f"there is no theme {safe_text(name, limit=40)!r}", where, choices)
 
 
 def chosen_theme(option: str | None, environ: Mapping[str, str], config: Configuration | None = None) -> str | None:
