@@ -121,6 +121,15 @@ def test_file_that_the_parser_gives_up_on_is_named_and_has_no_functions(folder: 
     assert functions_in(path, "functions") == []
 
 
+def test_file_with_a_default_too_deep_to_be_described_is_named_and_has_no_functions(folder: Path) -> None:
+    path = folder / "deep.py"
+    deep = f"def f(n, *, a={'-' * 950}1): ...\n"  # the parser takes it
+    path.write_text(f"import tui_runner\n@tui_runner.job\n{deep}")
+    assert [job.error for job in jobs_in(path, "here")] == ["cannot be read: RecursionError"]
+    path.write_text(deep)
+    assert functions_in(path, "functions") == []
+
+
 @pytest.mark.parametrize("kind", ["pipe", "link to a device", "link to a pipe", "large file"])
 @pytest.mark.parametrize("place", [".", "sample_jobs"])
 def test_the_search_for_jobs_reads_files_alone(folder: Path, kind: str, place: str) -> None:

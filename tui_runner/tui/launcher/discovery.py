@@ -298,6 +298,14 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         if _OURS.encode() not in source:
             return []
         tree = ast.parse(source, str(path))
+        about, secrets = ast.get_docstring(tree) or "", _names_of_secrets(tree, source)
+        _write_out_enumerations(tree)
+        found = [
+            _found(path, node, group, about, secrets, tree.body)
+            for node in tree.body
+            if isinstance(node, _FUNCTIONS) and any(map(_is_job, node.decorator_list))
+        ]
+        return _of_package(found, path, tree)
     except TooLarge:  # generated, so not a job
         return []
     except SyntaxError as error:
@@ -305,17 +313,10 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
     except OSError as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {error.strerror}")]
-    # The parser raises these for expressions that are nested too deeply, and for NUL bytes.
+    # The parser, and what goes through its tree, raise these for expressions that are nested too deeply, and the parser
+    # for NUL bytes.
     except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
-    about, secrets = ast.get_docstring(tree) or "", _names_of_secrets(tree, source)
-    _write_out_enumerations(tree)
-    found = [
-        _found(path, node, group, about, secrets, tree.body)
-        for node in tree.body
-        if isinstance(node, _FUNCTIONS) and any(map(_is_job, node.decorator_list))
-    ]
-    return _of_package(found, path, tree)
 
 
 def _of_package(found: list[FoundJob], path: Path, tree: ast.Module) -> list[FoundJob]:
@@ -355,20 +356,20 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         if _OURS.encode() in source:
             return []
         tree = ast.parse(source, str(path))
+        secrets = _names_of_secrets(tree, source)
+        _write_out_enumerations(tree)
+        found = [
+            replace(_found(path, node, group, "", secrets), decorated=False)
+            for node in tree.body
+            if isinstance(node, _FUNCTIONS)
+            and not node.name.startswith(("_", "test_"))
+            and node.name != "main"
+            and not node.decorator_list
+            and (node.args.posonlyargs or node.args.args)
+        ]
+        return _of_package(found, path, tree)
     except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # `jobs_in` reports broken files
         return []
-    secrets = _names_of_secrets(tree, source)
-    _write_out_enumerations(tree)
-    found = [
-        replace(_found(path, node, group, "", secrets), decorated=False)
-        for node in tree.body
-        if isinstance(node, _FUNCTIONS)
-        and not node.name.startswith(("_", "test_"))
-        and node.name != "main"
-        and not node.decorator_list
-        and (node.args.posonlyargs or node.args.args)
-    ]
-    return _of_package(found, path, tree)
 
 
 def _names_of_secrets(tree: ast.Module, source: bytes) -> set[str]:
