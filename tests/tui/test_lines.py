@@ -460,9 +460,9 @@ def test_commands_of_a_summary_are_never_cut(width: int) -> None:
 
 def test_a_path_is_written_as_it_is_typed_in_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert typed_path("/work/x y.duckdb", Path("/work")) == "'x y.duckdb'"
-    assert typed_path("/work/-x.duckdb", Path("/work")) == "./-x.duckdb"
-    assert short_path("/work/in/shop.py:books", Path("/work")) == "in/shop.py:books"
+    assert typed_path("/data/x y.duckdb", Path("/data")) == "'x y.duckdb'"
+    assert typed_path("/data/-x.duckdb", Path("/data")) == "./-x.duckdb"
+    assert short_path("/data/in/shop.py:books", Path("/data")) == "in/shop.py:books"
     for job in ("/home/shop.py:books", "shop.sites:books", "/work"):
         assert short_path(job, Path("/work")) == job and short_path(job, None) == job
     assert typed_path("/home/me/a b/x.duckdb", Path("/work")) == "~/'a b/x.duckdb'"
