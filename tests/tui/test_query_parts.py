@@ -145,7 +145,7 @@ def test_a_chart_says_what_it_leaves_out() -> None:
     table = pa.table({"x": [str(number) for number in range(50)], **{f"y{n}": [float(n)] * 50 for n in range(6)}})
     plot = plot_of(table, complete=False)
     assert isinstance(plot, Plot)
-    assert plot.remark == "first 50 rows, 4 of 6 numeric columns"
+    assert [each.text for each in plot.remarks] == ["first 50 rows", "4 of 6 numeric columns"]
     assert "… and 48 more" in bars(plot, 60, 10)[-1][0][0]
     assert plot_of(pa.table({"x": ["a"]}), complete=True) == "a chart needs a numeric column"
     assert plot_of(pa.table({"x": [1], "y": ["a"]}), complete=True) == "a chart needs a numeric column"

@@ -31,7 +31,7 @@ async def test_a_chart_has_patterns_without_colours_and_leaves_out_what_has_no_r
             "SELECT range AS x, 1_800_000_000 + x AS at, range / 7 AS price, range / 300 AS part FROM range(90)"
         )
         await at.press("f8")
-        assert "⠤⠤⠤ at ⠤⠀⠤ price by x   2 of …  z more  F8 table" in at.shown()
+        assert "⠤⠤⠤ at ⠤⠀⠤ price by x   2 of 3  z more  F8 table" in at.shown()
         await at.press("f6", "z")
         assert "⠤⠤⠤ at ⠤⠀⠤ price ⠄⠀⠄ part by x  " in at.shown(), "a zoomed chart has room for all"
 

@@ -38,6 +38,10 @@ def plot(**columns: object) -> Plot:
     return made
 
 
+def remarks(plot: Plot) -> list[str]:
+    return [each.text for each in plot.remarks]
+
+
 def blank_columns(line: str) -> int:
     return len(line.rstrip()) - len(line.rstrip().replace(" ", ""))
 
@@ -213,10 +217,10 @@ def test_the_keys_of_a_chart_stay_where_its_remarks_have_no_room() -> None:
     chart = ResultChart()
     table = pa.table({"number": range(3_000), "a long name": [n % 7 for n in range(3_000)]})
     chart.show(table, ChartKind.LINE, complete=False, keys="F8 bars  Esc table")
-    for width in (40, 48, 63, 64, 120):
+    for width in (40, 48, 58, 59, 63, 64, 120):
         line = text(chart.paint(width, 10))[0]
         assert cell_len(line) == width and line.endswith("F8 bars  Esc table ")
-        assert ("…" in line) == (width < 64)
+        assert ("…" in line) == (width < 59) and ("2,000 rows" in line) == (width >= 64)
     assert "F8" not in text(chart.paint(24, 10))[0]
 
 
@@ -313,14 +317,14 @@ def test_an_infinite_time_has_no_place_on_an_axis() -> None:
 
 def test_a_distribution_says_how_many_rows_it_leaves_out() -> None:
     values = [None if number % 5 == 0 else float(number) for number in range(100)]
-    assert distribution(plot(x=list(range(100)), y=values)).remark == "20 rows without a number left out"
-    assert distribution(plot(x=list(range(100)), y=[float(number) for number in range(100)])).remark == ""
+    assert remarks(distribution(plot(x=list(range(100)), y=values))) == ["20 rows without a number left out"]
+    assert not remarks(distribution(plot(x=list(range(100)), y=[float(number) for number in range(100)])))
 
 
 def test_a_chart_says_once_in_which_zone_its_times_are() -> None:
     moments = pa.array([datetime(2026, 1, 1, hour) for hour in range(3)], pa.timestamp("us", tz="UTC"))
-    assert plot(at=moments, n=[1, 2, 3]).remark == "times are UTC"
-    assert plot(at=[datetime(2026, 1, 1, hour) for hour in range(3)], n=[1, 2, 3]).remark == ""
+    assert remarks(plot(at=moments, n=[1, 2, 3])) == ["times are UTC"]
+    assert not remarks(plot(at=[datetime(2026, 1, 1, hour) for hour in range(3)], n=[1, 2, 3]))
 
 
 def test_labels_that_are_too_long_show_where_they_differ() -> None:
@@ -403,12 +407,13 @@ def test_a_number_that_measures_something_is_no_x() -> None:
 def test_of_many_numeric_columns_those_that_vary_are_drawn() -> None:
     columns = {name: [1, 1, 1] for name in "abc"} | {name: [1, 2, 2] for name in "defg"}
     made = plot(x=[3, 4, 5], **columns)
-    assert made.names == ("d", "e", "f", "g") and made.remark == "3 constants left out"
+    assert made.names == ("d", "e", "f", "g") and remarks(made) == ["3 constants left out"]
     more = plot(x=[3, 4, 5], h=[2, 1, 1], **columns)
-    assert more.remark == "4 of 5 numeric columns, 3 constants left out"  # what is not drawn of the others comes first
+    # What is not drawn of the others comes first.
+    assert remarks(more) == ["4 of 5 numeric columns", "3 constants left out"]
     assert plot(x=[3, 4, 5], a=[1, 1, 1], b=[1, 2, 3]).names == ("a", "b")
     by_time = plot(a=[7, 7, 7], b=[1, 2, 3], at=[datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)])
-    assert by_time.names == ("b",) and by_time.remark.startswith("a is always 7")
+    assert by_time.names == ("b",) and remarks(by_time)[0] == "a is always 7"
 
 
 def test_the_first_chart_is_bars_only_for_few_rows_categories_and_bins() -> None:
@@ -438,7 +443,7 @@ def test_more_rows_than_bars_have_room_for_are_drawn_as_the_distribution_of_thei
     spread = distribution(plot(seconds=seconds))
     assert sum(count for count in spread.series[0] if count) == 292 and spread.xs is not None
     moments = pa.array([datetime(2026, 1, 1, 10, 0, n // 60) for n in range(292)], pa.timestamp("us", "UTC"))
-    assert distribution(plot(at=moments, seconds=seconds)).remark == ""
+    assert not remarks(distribution(plot(at=moments, seconds=seconds)))
     assert spread.xs[0] == 0.2 and spread.xs[-1] >= 0.6
     chart.show(pa.table({"seconds": seconds[:10]}), ChartKind.BARS, complete=True)
     assert "seconds" in text(chart.paint(80, 20))[0] and "rows" not in text(chart.paint(80, 20))[0]
@@ -490,6 +495,23 @@ def test_a_short_remark_about_scales_takes_the_place_of_the_name_of_x() -> None:
     wide, narrow = (text(chart.paint(width, 12)[:1])[0] for width in (120, 57))
     assert "avg(price) by country   each series has a scale of its own" in wide
     assert narrow.startswith(" ▪ stock ▒ avg(price) own scales … ") and "F8 lines" in narrow
+
+
+@pytest.mark.parametrize("kind", ChartKind)
+def test_a_legend_without_room_leaves_out_whole_remarks(kind: ChartKind) -> None:
+    columns = {f"n{number}": [row % 7 * 100**number for row in range(3_000)] for number in range(5)}
+    chart = ResultChart()
+    chart.show(pa.table({"x": range(3_000), **columns}), kind, complete=False, keys="F8 bars", zoom="z")
+    whole = {"first 2,000 rows", "first 2,000", "4 of 5 numeric columns", "4 of 5 columns", "own scales"}
+    whole |= {"each series has a scale of its own", "2 of 4 series", "2 of 4", ""}
+    seen = set()
+    for width in range(34, 160):
+        legend = text(chart.paint(width, 12))[0].partition("z more")[0].partition("F8")[0].rstrip()
+        said = re.sub(r"^( \S n\d)+( by x)?", "", legend)
+        seen |= (texts := set(said.removesuffix("…").strip().split(", ")))
+        assert texts <= whole, legend
+        assert said.endswith("…") or "first 2,000" in said, legend
+    assert "" in seen and {"first 2,000 rows", "first 2,000", "4 of 5 columns"} < seen
 
 
 def test_the_legend_names_the_row_as_x() -> None:

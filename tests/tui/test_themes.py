@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
+from rich.style import Style
 from support.fake_run import FakeRunControl, busy
 from support.pilots import driven
 from support.query_world import Desk, make_database, query_app
@@ -346,4 +347,37 @@ async def test_without_colours_the_lines_of_the_pane_with_the_focus_are_heavy(
         assert "─catalog" in at.shown() and "━statements" in at.shown() and "│" in at.shown()
         await at.press("f6")
         assert "━catalog" in at.shown() and "─statements" in at.shown() and "┃" in at.shown()
+    database.close()
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+@pytest.mark.parametrize("theme", ["night", "day", "ansi-dark", "ansi-light"])
+async def test_the_result_before_is_paler_while_a_statement_runs(
+    theme: str, no_color: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    database = make_database(tmp_path / "books.duckdb")
+    app = query_app(database, tmp_path)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        app.theme = theme
+        await at.until(lambda: at.screen.tab is not None)
+        await at.run("SELECT 'an ' || 'answer' AS text")
+
+        def style() -> Style | None:
+            rows = app.screen._compositor.render_strips()
+            return next(segment.style for strip in rows for segment in strip if "an answer" in segment.text)
+
+        before = style()
+        assert before is not None and not before.dim
+        at.tab.editor.text = "SELECT count(*) FROM range(1000000) a, range(1000000) b"
+        await at.press("f5")
+        await at.until(lambda: at.tab.busy)
+        await at.until(lambda: style() != before)
+        during = style()
+        assert during is not None
+        assert during.dim if theme.startswith("ansi") else during.color != before.color
+        await at.press("escape")
+        await at.until(lambda: not at.tab.busy)
     database.close()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,8 +28,22 @@ MOST_ROWS = 2_000
 MOST_BARS = 100
 """Most categories or bins for which bars are drawn at first, even if not all of them fit on the screen. A result with
 more rows is rather a list, of which the first bars would tell little."""
-ZONE_REMARK = f"times are {ZONE}"
-"""Remark below a chart whose x is a time with a time zone."""
+
+
+class Remark(NamedTuple):
+    """A remark about what a chart shows or leaves out.
+
+    Attributes:
+        text: the remark.
+        brief: a shorter text for little room; empty if the remark is left out there.
+    """
+
+    text: str
+    brief: str = ""
+
+
+ZONE_REMARK = Remark(f"times are {ZONE}", ZONE)
+"""Remark above a chart whose x is a time with a time zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +54,7 @@ class Plot:
         labels: label of each row.
         names: name of each series.
         series: values of each series, one for each row. NULL is None. Values that are not finite are not drawn.
-        remark: text about data that were left out; empty if the chart has all data.
+        remarks: what the user must know about the data, the most important first; for example that rows were left out.
         xs: value of x in each row: a number, or seconds since the epoch. None if x is a text or NULL in any row.
         is_time: True if `xs` are times.
         x_name: name of the column x; empty if x is the number of the row.
@@ -48,7 +63,7 @@ class Plot:
     labels: tuple[str, ...]
     names: tuple[str, ...]
     series: tuple[tuple[float | None, ...], ...]
-    remark: str
+    remarks: tuple[Remark, ...]
     xs: tuple[float, ...] | None = None
     is_time: bool = False
     x_name: str = ""
@@ -72,21 +87,22 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     values = [tuple(_number(value) for value in part.column(each).to_pylist()) for each in series[:MOST_SERIES]]
     remarks = []
     if part.num_rows < table.num_rows or not complete:
-        remarks.append(f"first {part.num_rows:,} rows")
+        remarks.append(Remark(f"first {part.num_rows:,} rows", f"first {part.num_rows:,}"))
     if len(series) > MOST_SERIES:
-        remarks.append(f"{MOST_SERIES} of {len(series)} numeric columns")
+        some = f"{MOST_SERIES} of {len(series)}"
+        remarks.append(Remark(f"{some} numeric columns", f"{some} columns"))
     if constants := [each for each in _measures(part, but=x) if each not in series]:
         remarks.append(_constants_remark(part, constants))
     if x is None:
         labels = [str(row + 1) for row in range(part.num_rows)]
-        return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks))
+        return Plot(tuple(labels), tuple(names), tuple(values), tuple(remarks))
     column = part.column(x).combine_chunks()
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         remarks.append(ZONE_REMARK)
     labels = [text or "NULL" for text in shown_cells(column)]
     xs, is_time = _positions(column)
     x_name = own(part.schema.names[x], 40)
-    return Plot(tuple(labels), tuple(names), tuple(values), ", ".join(remarks), xs, is_time, x_name)
+    return Plot(tuple(labels), tuple(names), tuple(values), tuple(remarks), xs, is_time, x_name)
 
 
 _ID = re.compile(r"_?(run|item|chunk|id)|.*_id", re.IGNORECASE)
@@ -141,12 +157,12 @@ def _series_columns(part: pa.Table, x: int | None) -> list[int]:
     return [place for place in measures if _distinct(part.column(place)) > 1] or measures
 
 
-def _constants_remark(part: pa.Table, constants: Sequence[int]) -> str:
-    """Return a text about columns that are not drawn because all of their rows are equal."""
+def _constants_remark(part: pa.Table, constants: Sequence[int]) -> Remark:
+    """Return a remark about columns that are not drawn because all of their rows are equal."""
     if len(constants) > 1:
-        return f"{len(constants)} constants left out"
+        return Remark(f"{len(constants)} constants left out")
     column = part.column(constants[0]).slice(0, 1).combine_chunks()
-    return f"{own(part.schema.names[constants[0]], 40)} is always {shown_cells(column)[0] or 'NULL'}"
+    return Remark(f"{own(part.schema.names[constants[0]], 40)} is always {shown_cells(column)[0] or 'NULL'}")
 
 
 def _measures(part: pa.Table, but: int | None = None) -> list[int]:

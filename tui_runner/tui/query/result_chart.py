@@ -32,7 +32,7 @@ from tui_runner.tui.query.chart_axis import (
     scale_of,
     share_of,
 )
-from tui_runner.tui.query.chart_data import MOST_BARS, MOST_ROWS, ZONE_REMARK, Plot, plot_of
+from tui_runner.tui.query.chart_data import MOST_BARS, MOST_ROWS, ZONE_REMARK, Plot, Remark, plot_of
 from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, column, fitted, spread
 
@@ -106,27 +106,24 @@ class ResultChart(PaintedWidget, can_focus=True):
         if not (_is_histogram(plot) or _has_room(plot, height - 1)) and len(plot.series) == 1:
             plot = distribution(plot)
         draw = histogram if _is_histogram(plot) else bars
-        remark = brief = ""
+        remarks = plot.remarks
         if draw is bars and _differ(plot, _APART):
-            remark, brief = "each series has a scale of its own", "own scales"
+            remarks = (Remark("each series has a scale of its own", "own scales"), *remarks)
         elif draw is histogram and (together := _binned(plot, width)[1]) > 1:
-            remark, brief = f"a column is the mean of {together} values", f"means of {together}"
-        legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, remark)
-        if brief and cells(legend) > (room := self._legend_room(width)):
-            legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, brief)
-            if cells(legend) > room:  # the values of x are below the chart or beside it, so that its name matters least
-                legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, f"{brief} {ELLIPSIS}", with_x=False)
+            remarks = (Remark(f"a column is the mean of {together} values", f"means of {together}"), *remarks)
+        legend = _legend(plot, range(len(plot.series)), _FILL_MARKS, remarks, self._legend_room(width))
         return [self._first_line(legend, width), *draw(plot, width, height - 1)]
 
     def _paint_lines(self, plot: Plot, width: int, height: int) -> list[Line]:
         has_colours = not (self.is_attached and self.app.no_color)
-        shown, remark, zoom = _drawn_series(plot, height), "", ""
+        shown, remarks, zoom = _drawn_series(plot, height), plot.remarks, ""
         if len(shown) < len(plot.series):
-            remark = f"{len(shown)} of {len(plot.series)} series"
+            some = f"{len(shown)} of {len(plot.series)}"
+            remarks = (Remark(f"{some} series", some), *remarks)
             if self._zoom and not (self.is_attached and self.screen.has_class("-zoomed")):
                 zoom = f"{self._zoom} more  "
         marks = _FILL_MARKS if has_colours or _has_points(plot) else _STROKE_MARKS
-        legend = _legend(plot, shown, marks, remark)
+        legend = _legend(plot, shown, marks, remarks, self._legend_room(width, zoom))
         return [self._first_line(legend, width, zoom), *line_chart(plot, width, height, has_colours=has_colours)]
 
     def _first_line(self, left: Line, width: int, zoom: str = "") -> Line:
@@ -177,16 +174,32 @@ _LEAST_LEGEND = 12
 which the last line of the screen has, too."""
 
 
-def _legend(plot: Plot, shown: Sequence[int], marks: Sequence[str], remark: str, *, with_x: bool = True) -> Line:
-    """Return the names of the series with the indexes `shown` after their marks, the name of x, and the remarks."""
-    spans: list[Span] = []
+def _legend(plot: Plot, shown: Sequence[int], marks: Sequence[str], remarks: Sequence[Remark], room: int) -> Line:
+    """Return the names of the series with the indexes `shown` after their marks, the name of x, and the remarks.
+
+    If `room` cells are not enough, the remarks are brief. Then the name of x is left out, because its values are below
+    the chart or beside it, and then the last remarks; `…` stands for them. No remark is cut, because a part of a number
+    would be another number.
+    """
+    names: list[Span] = []
     for number in shown:
-        spans += [(f" {marks[number]} ", _ROLES[number]), (plot.names[number], "text")]
-    if with_x:
-        spans.append((f" by {plot.x_name or 'row'}", "muted"))
-    if remarks := ", ".join(filter(None, (remark, plot.remark))):
-        spans.append((f"{'   ' if with_x else ' '}{remarks}", "muted"))
-    return tuple(spans)
+        names += [(f" {marks[number]} ", _ROLES[number]), (plot.names[number], "text")]
+    named = [*names, (f" by {plot.x_name or 'row'}", "muted")]
+    briefs = [each.brief for each in remarks if each.brief]
+    end = f" {ELLIPSIS}" if len(briefs) < len(remarks) else ""
+
+    def with_remarks(line: Sequence[Span], texts: Sequence[str], end: str = "") -> Line:
+        text = ", ".join(texts)
+        gap = "" if not text else "   " if line is named else " "
+        return (*line, (gap + text + end, "muted"))
+
+    legends = [
+        with_remarks(named, [each.text for each in remarks]),
+        with_remarks(named, [each.brief or each.text for each in remarks]),
+        with_remarks(named, briefs, end),
+        *(with_remarks(names, briefs[:count], f" {ELLIPSIS}") for count in range(len(briefs), -1, -1)),
+    ]
+    return next((legend for legend in legends if cells(legend) <= room), tuple(named))
 
 
 def _differ(plot: Plot, factor: float) -> bool:
@@ -349,11 +362,10 @@ def distribution(plot: Plot) -> Plot:
     for value in values:
         counts[math.floor(value / step) - first] += 1
     xs = tuple(float(f"{number * step:.12g}") for number in range(first, last + 1))
-    remarks = [each for each in plot.remark.split(", ") if each and each != ZONE_REMARK]
+    remarks = [each for each in plot.remarks if each != ZONE_REMARK]
     if missing := len(plot.series[0]) - len(values):
-        remarks.append(f"{plural(missing, 'row')} without a number left out")
-    remark = ", ".join(remarks)
-    return Plot(tuple(map(number_text, xs)), ("rows",), (tuple(counts),), remark, xs, x_name=plot.names[0])
+        remarks.append(Remark(f"{plural(missing, 'row')} without a number left out"))
+    return Plot(tuple(map(number_text, xs)), ("rows",), (tuple(counts),), tuple(remarks), xs, x_name=plot.names[0])
 
 
 _LARGEST_COUNT = 1e12
