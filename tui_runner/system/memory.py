@@ -45,11 +45,14 @@ def return_freed_memory() -> bool:
     return True
 
 
-_GARBAGE_THRESHOLD = 100_000
-"""Number of new objects after which Python looks for cyclic garbage: more than the objects of a worker's unreported
+WORKER_THRESHOLD = 100_000
+"""Number of new objects after which a worker looks for cyclic garbage: more than the objects of a worker's unreported
 items. With 700, the default of Python 3.11, the collector ran every few hundred items, which took a quarter of the time
 of an empty function; with 10,000 an eighth of the time of a small one. `memory_limit` also collects garbage when a
 worker's memory has grown."""
+SCREEN_THRESHOLD = 10_000
+"""The same number for a process with a screen. It stops the screen for about 4 ms, every other second in a busy run;
+with 100,000, it was 43 ms, so that keys pressed meanwhile had no effect for more than 50 ms."""
 _YOUNG_GENERATIONS = 5
 """Collections of the youngest generation per collection of the middle one. A collection of the middle one stops all
 threads for 90 ms at 200,000 objects; with 5 it visits what is left of about 500,000 new objects."""
@@ -58,11 +61,15 @@ _OLD_GENERATIONS = 80
 400 is a full one; with Python's defaults of 10 and 10, one in 100."""
 
 
-def settle_garbage_collection() -> None:
-    """Exclude all current objects from garbage collection and set its thresholds. Call it after loading all modules."""
+def settle_garbage_collection(threshold: int) -> None:
+    """Exclude all current objects from garbage collection and set its thresholds. Call it after loading all modules.
+
+    Args:
+        threshold: number of new objects after which Python looks for cyclic garbage.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, _YOUNG_GENERATIONS, _OLD_GENERATIONS)
+    gc.set_threshold(threshold, _YOUNG_GENERATIONS, _OLD_GENERATIONS)
 
 
 _CGROUPS = Path("/sys/fs/cgroup")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -40,6 +41,11 @@ class ChunkTable(ScrollView, RoleStyles):
     keeps the cursor on that chunk, until the chunk has ended. When the user scrolls the view, the cursor moves with the
     view. So the cursor is always visible, and no key acts on a chunk that the user does not see.
 
+    Args:
+        changed: called when the order, the filter, the marks, or `follows` has changed. What it draws is in the same
+            frame as the change; with a message, it would be a frame later.
+        id: id of the widget.
+
     Attributes:
         marked: numbers of the marked chunks.
         sorted_by: title of the column by which the table is sorted; empty for the usual order.
@@ -50,17 +56,15 @@ class ChunkTable(ScrollView, RoleStyles):
     class Opened(Message):
         """Message: the user has chosen the chunk under the cursor with a double click."""
 
-    class Changed(Message):
-        """Message: the order, the filter, the marks, or `follows` has changed."""
-
     class Moved(Message):
         """Message: the cursor has moved to another chunk."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, changed: Callable[[], None], *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._changed = changed
         # Update the usual order even while the table has another one. To compute all of it at once, when the user
         # returns to it, would delay the key by more than a frame.
         self._usual = ChunkOrder()
@@ -133,7 +137,7 @@ class ChunkTable(ScrollView, RoleStyles):
         self.go_to(0)
         self._fit()
         self.refresh()
-        self.post_message(self.Changed())
+        self._changed()
 
     def toggle_mark(self) -> None:
         """Mark the chunk under the cursor, or remove its mark. Then move the cursor to the next row."""
@@ -141,12 +145,12 @@ class ChunkTable(ScrollView, RoleStyles):
         if chunk is None:
             return
         self.marked ^= {chunk.number}
-        self.post_message(self.Changed())
         place = self._cursor_row
         self.move(1)
         if place is not None:
             self._refresh_rows([place])
         self.hold()
+        self._changed()
 
     def mark_all(self) -> None:
         """Mark all listed chunks. If all of them are marked already, remove all marks."""
@@ -168,7 +172,7 @@ class ChunkTable(ScrollView, RoleStyles):
 
     def _marks_changed(self) -> None:
         self.refresh()
-        self.post_message(self.Changed())
+        self._changed()
 
     def hold(self) -> None:
         """Keep the cursor on its chunk from now on, because the user has moved it there."""
@@ -191,7 +195,7 @@ class ChunkTable(ScrollView, RoleStyles):
         self._commanded = None
         if follows != self._follows:
             self._follows = follows
-            self.post_message(self.Changed())
+            self._changed()
 
     def move(self, rows: int) -> None:
         """Move the cursor down by `rows` rows, up if negative."""

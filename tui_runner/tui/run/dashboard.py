@@ -176,7 +176,7 @@ class Dashboard(ChunkCommands):
         whole = self.keys["summary"]
         yield Summary(self.folder, whole_key=shown_key(whole[0]) if whole else "", id="summary")
         with Horizontal(id="body"):
-            yield ChunkTable(id="chunks")
+            yield ChunkTable(self._listing_changed, id="chunks")
             yield ChunkMap(id="map")
             yield ChunkPane(self.steering, id="pane")
         hosts, pause = (shown_key(self.keys[action][0]) if self.keys[action] else "" for action in _HOST_KEYS)
@@ -308,7 +308,7 @@ class Dashboard(ChunkCommands):
         """Open the chunk that the user has chosen with a double click."""
         self.action_open_chunk()
 
-    def on_chunk_table_changed(self) -> None:
+    def _listing_changed(self) -> None:
         """Show the new filter and marks in the event line and on the map, and update the footer."""
         table = self.query_one(ChunkTable)
         self.query_one(ChunkMap).mark(table.marked)
