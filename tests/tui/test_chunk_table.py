@@ -6,11 +6,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.fake_run import busy_chunks, chunk, ended_chunks
+from support.fake_run import FakeRunControl, busy, busy_chunks, chunk, ended_chunks
+from support.pilots import driven
+from support.screens import settled
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
+from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row, time_taken
+from tui_runner.tui.run.chunk_table import ChunkTable
+from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.widgets.paint import LOOKS, MOVED, cells, look, state_span
 
 R, P, W, D, F, C = (
@@ -178,3 +183,11 @@ def test_a_chunk_that_took_less_than_a_second_says_how_long() -> None:
     assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=1.2)) == "00:01"
     earlier = replace(chunk(0, D), items=4, done=4, skipped=4)
     assert time_taken(replace(earlier, elapsed=75.2)) == "01:15" and time_taken(earlier) == ""
+
+
+async def test_a_mark_and_the_number_of_marks_are_in_the_same_frame() -> None:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(100, 24)) as pilot:
+        app = await settled(pilot)
+        app.screen.query_one(ChunkTable).toggle_mark()
+        # Nothing else has run since: the event line was painted with the table.
+        assert "1 marked" in "".join(text for line in app.screen.query_one(EventLine)._lines for text, _ in line)

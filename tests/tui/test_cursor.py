@@ -25,7 +25,6 @@ from tui_runner.tui.run import chunk_rows
 from tui_runner.tui.run.chunk_map import ChunkMap
 from tui_runner.tui.run.chunk_table import ChunkTable
 from tui_runner.tui.run.commands import Verb, disabled_reason, named
-from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line
 
@@ -184,14 +183,6 @@ async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named(
         control.change(chunks=ChunkViews.of(chunks))
         await settled(pilot)
         assert "chunk 7779 done" in screen_text(app)
-
-
-async def test_a_mark_and_the_number_of_marks_are_in_the_same_frame() -> None:
-    async with driven(RunnerApp(FakeRunControl(busy())), size=(100, 24)) as pilot:
-        app = await settled(pilot)
-        app.screen.query_one(ChunkTable).toggle_mark()
-        # Nothing else has run since: the event line was painted with the table.
-        assert "1 marked" in "".join(text for line in app.screen.query_one(EventLine)._lines for text, _ in line)
 
 
 async def test_the_map_shows_which_chunks_are_marked() -> None:
