@@ -32,6 +32,8 @@ async def test_the_head_keeps_what_was_searched_and_says_which_lines_are_counted
         assert under_cursor(app) == 7 and "“page 7.” 1 of 1 in the 28 listed lines" in shown and "from the top" in shown
         shown = await press(pilot, "n")
         assert under_cursor(app) == 7 and "“page 7.” 1 of 1" in shown
+        shown = await press(pilot, "slash", "ctrl+u", "ctrl+k", *"page 9999", "enter")
+        assert "“page 9999” no match in the 28 listed lines" in shown and "no line has that text in the log" in shown
 
 
 @pytest.mark.slow

@@ -266,13 +266,15 @@ class Log(RunScreen):
         if not self._wanted:
             return ""
         places = [place for place, row in enumerate(rows.rows) if self._matches(row.line)]
-        here = bisect_right(places, rows.place)
-        found = f"{here:,}" if here and places[here - 1] == rows.place else NONE
         scope = ""
         if self._window is not None:
             scope = f" in the {short_plural(len(rows.rows), 'listed line')}"
         elif len(self._recent) < total:
             scope = f" in the last {len(self._recent):,} lines"
+        if not places:
+            return f"{self._searched()} no match{scope}"
+        here = bisect_right(places, rows.place)
+        found = f"{here:,}" if here and places[here - 1] == rows.place else NONE
         return f"{self._searched()} {found} of {len(places):,}{scope}"
 
     def _searched(self) -> str:
