@@ -20,6 +20,7 @@ from tui_runner.store.ledger.reports import (
     error_examples,
     failed,
     failure_groups,
+    item_bounds,
     run_curves,
     shorter_forms,
     slowest,
@@ -55,6 +56,7 @@ def cursor(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def test_the_slowest_items_of_a_chunk_come_first(cursor: duckdb.DuckDBPyConnection) -> None:
     assert [(item.item, item.seconds) for item in slowest(cursor, 1, 0)] == [(1, 9.5), (2, 1.0), (0, 0.5)]
     assert [item.item for item in slowest(cursor, 1, 0, limit=1)] == [1]
+    assert item_bounds(cursor, 1, 0) == (0, 2) and item_bounds(cursor, 1, 99) is None
 
 
 def test_failed_items_have_their_last_error(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -202,6 +202,25 @@ def test_the_time_of_a_chunk_names_the_items_that_it_is_of_after_a_resume() -> N
     assert "00:00.1 for 21 items" in head
 
 
+async def test_a_chunk_with_items_of_an_earlier_one_has_no_range_of_positions(control: FakeRunControl) -> None:
+    chunk = replace(control.current.chunks[76], first_item=38_000, items=500)
+
+    async def head(first_item: int, flying: int) -> str:
+        chunks = [*control.current.chunks[:76], replace(chunk, first_item=first_item)]
+        snapshot = replace(
+            control.current, chunks=ChunkViews.of(chunks), oldest=(InFlight(76, flying, "page", 1, 1.0),)
+        )
+        steering = SimpleNamespace(snapshot=snapshot, asked=SimpleNamespace(texts=()), database=control.database)
+        items = chunk_detail.ChunkItems(steering, 76)  # type: ignore[arg-type]
+        before = text(items.head(120)[3])
+        await items.read(snapshot.run_id)
+        return f"{before} / {text(items.head(120)[3])}"
+
+    assert (await head(38_000, 38_499)).count("items 38,000–38,499") == 2
+    assert (await head(38_000, 36)).count("500 items, some from an earlier chunk") == 2
+    assert (await head(39_000, 39_001)).count("items 39,000–39,499") == 1  # until the recorded items are read
+
+
 async def test_the_pane_says_when_the_slowest_items_were_read_and_shows_no_title_alone(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)

@@ -186,6 +186,14 @@ def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
     return [EndedItem(*row) for row in rows]
 
 
+def item_bounds(cursor: Cursor, run_id: int, chunk: int) -> tuple[int, int] | None:
+    """Return the lowest and the highest position of a chunk's recorded items; None if none is recorded."""
+    low, high = cursor.execute(
+        "SELECT min(item), max(item) FROM runner.items WHERE run_id = ? AND chunk = ?", [run_id, chunk]
+    ).fetchall()[0]
+    return None if low is None else (low, high)
+
+
 def _is_failed(run_id: int) -> str:
     """Return an SQL condition that is true if attempt `e` is the last attempt at an item that is failed now.
 

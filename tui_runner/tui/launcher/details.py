@@ -7,10 +7,12 @@ job is shown as text at first, because mounting its fields takes too long to do 
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -33,7 +35,11 @@ VALUE = 14
 MARGIN = 1
 """Cells left of the name of a field, in which the form marks the field with the focus."""
 _ABOUT = 3
-"""Most lines of a docstring's first paragraph, so that the fields below it remain visible."""
+"""Most lines of a docstring, so that the fields below it remain visible. `…` stands for what is left out."""
+_SECTION = re.compile(
+    r"^(?:(?:Args|Arguments|Parameters|Returns?|Raises|Yields|Attributes|Examples?)(?::|$)|:\w|>>>|\.\. )"
+)
+"""Matches the first line of what follows in a docstring after the description of the function."""
 LOW = 30
 """Lines of the terminal below which blank lines are left out."""
 _RUNS = 12
@@ -61,18 +67,20 @@ def wrapped(text: str, width: int, role: str = "text", indent: int = 0) -> list[
 
 
 def job_head(found: FoundJob, width: int, height: int) -> list[TextLine]:
-    """Return the lines above the fields of a job: the first paragraph of its docstring, its place, items and result.
+    """Return the lines above the fields of a job: its docstring up to the arguments, its place, items and result.
 
     Args:
         found: the job.
         width: cells of a line.
         height: lines of the terminal.
     """
-    paragraph = " ".join(found.about.partition("\n\n")[0].split())
-    # Some docstrings have no blank line before `Args:`, so that their arguments would count as the first paragraph.
-    paragraph = paragraph.partition(" Args:")[0]
+    text = takewhile(lambda line: not _SECTION.match(line.strip()), found.about.splitlines())
     lines = textwrap.wrap(
-        own(paragraph, 1_000), max(width, 10), break_on_hyphens=False, max_lines=_ABOUT, placeholder=" …"
+        own(" ".join(" ".join(text).split()), 1_000),
+        max(width, 10),
+        break_on_hyphens=False,
+        max_lines=_ABOUT,
+        placeholder=" …",
     )
     about = [TextLine(((line, "text"),)) for line in lines]
     facts = [own(found.place, 200), "@job" if found.decorated else "a function without @job"]

@@ -12,7 +12,7 @@ from textual.timer import Timer
 
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import Snapshot
-from tui_runner.store.ledger.reports import FAILED_ITEMS, EndedItem, failed, slowest
+from tui_runner.store.ledger.reports import FAILED_ITEMS, EndedItem, failed, item_bounds, slowest
 from tui_runner.text.numbers import NONE, ZONE, clock, count, latency, short_plural, size
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -82,6 +82,7 @@ class ChunkItems:
         self._every = every
         self._failed: list[EndedItem] = []
         self._slowest: list[EndedItem] = []
+        self._bounds: tuple[int, int] | None = None
         self._read_at = float("-inf")
         self._as_of = ""
         """Time of the newest read while the run goes on, as text; the items that have ended since are not known."""
@@ -115,6 +116,7 @@ class ChunkItems:
         as_of = f" at {clock(snapshot.began_at + snapshot.at)} {ZONE}" if snapshot is not None and goes_on else ""
         self._failed = await read(database, failed, run_id, self.number) or []
         self._slowest = await read(database, slowest, run_id, self.number) or []
+        self._bounds = await read(database, item_bounds, run_id, self.number)
         self._as_of = as_of
 
     def head(self, width: int) -> list[Line]:
@@ -159,7 +161,7 @@ class ChunkItems:
     def _worker_line(self, chunk: ChunkView, snapshot: Snapshot) -> Line:
         if self._steering.asked.texts:
             return ((" … asked: " + " · ".join(self._steering.asked.texts), "accent"),)
-        items: Span = (f"items {chunk.first_item:,}–{chunk.first_item + chunk.items - 1:,}", "muted")
+        items: Span = (self._items_text(chunk, snapshot), "muted")
         worker = next((view for view in snapshot.worker_views if view.number == chunk.worker), None)
         if chunk.wait is not None:
             return ((f" {CHUNK_GLYPHS[chunk.state]} {wait_text(chunk.wait)}   ", "waiting"), items)
@@ -171,6 +173,17 @@ class ChunkItems:
             (f" worker {worker.number}{host}  pid {worker.pid}  {size(worker.rss)}   ", "text"),
             items,
         )
+
+    def _items_text(self, chunk: ChunkView, snapshot: Snapshot) -> str:
+        """Return the positions of the chunk's items, or their number if some are not beside the others.
+
+        A resume or retry may cut items that failed in an earlier chunk and new ones into one chunk.
+        """
+        first, last = chunk.first_item, chunk.first_item + chunk.items - 1
+        known = [*(self._bounds or ()), *(item.item for item in snapshot.oldest if item.chunk == self.number)]
+        if all(first <= position <= last for position in known):
+            return f"items {first:,}–{last:,}"
+        return short_plural(chunk.items, "item") + ("" if self._narrow else ", some from an earlier chunk")
 
     def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
         """Return the lines about items in flight, failed items and the slowest items, for `width` cells."""
