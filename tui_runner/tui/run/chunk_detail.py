@@ -175,15 +175,15 @@ class ChunkItems:
         )
 
     def _items_text(self, chunk: ChunkView, snapshot: Snapshot) -> str:
-        """Return the positions of the chunk's items, or their number if some are not beside the others.
+        """Return the positions of the chunk's items, or their number if the positions are not consecutive.
 
-        A resume or retry may cut items that failed in an earlier chunk and new ones into one chunk.
+        After a resume or retry, items that failed run again in another chunk, together with new ones.
         """
         first, last = chunk.first_item, chunk.first_item + chunk.items - 1
         known = [*(self._bounds or ()), *(item.item for item in snapshot.oldest if item.chunk == self.number)]
         if all(first <= position <= last for position in known):
             return f"items {first:,}–{last:,}"
-        return short_plural(chunk.items, "item") + ("" if self._narrow else ", some from an earlier chunk")
+        return short_plural(chunk.items, "item") + ("" if self._narrow else ", not in a row")
 
     def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
         """Return the lines about items in flight, failed items and the slowest items, for `width` cells."""
@@ -304,6 +304,7 @@ class ChunkDetail(ChunkCommands):
     async def _read(self, run_id: int) -> None:
         await self._items.read(run_id)
         if self.steering.snapshot is not None:
+            self.query_one(PaintedLines).repaint()
             self.query_one(Rows).show(self._items.lines(self.steering.snapshot, self.size.width))
 
 
