@@ -186,20 +186,18 @@ def _legend(plot: Plot, shown: Sequence[int], marks: Sequence[str], remarks: Seq
         names += [(f" {marks[number]} ", _ROLES[number]), (plot.names[number], "text")]
     named = [*names, (f" by {plot.x_name or 'row'}", "muted")]
     briefs = [each.brief for each in remarks if each.brief]
-    end = f" {ELLIPSIS}" if len(briefs) < len(remarks) else ""
+    left_out = f" {ELLIPSIS}"
 
-    def with_remarks(line: Sequence[Span], texts: Sequence[str], end: str = "") -> Line:
-        text = ", ".join(texts)
-        gap = "" if not text else "   " if line is named else " "
-        return (*line, (gap + text + end, "muted"))
+    def legend(line: Sequence[Span], gap: str, texts: Sequence[str], end: str = "") -> Line:
+        return (*line, ((gap + ", ".join(texts) if texts else "") + end, "muted"))
 
     legends = [
-        with_remarks(named, [each.text for each in remarks]),
-        with_remarks(named, [each.brief or each.text for each in remarks]),
-        with_remarks(named, briefs, end),
-        *(with_remarks(names, briefs[:count], f" {ELLIPSIS}") for count in range(len(briefs), -1, -1)),
+        legend(named, "   ", [each.text for each in remarks]),
+        legend(named, "   ", [each.brief or each.text for each in remarks]),
+        legend(named, "   ", briefs, left_out if len(briefs) < len(remarks) else ""),
+        *(legend(names, " ", briefs[:count], left_out) for count in range(len(briefs), -1, -1)),
     ]
-    return next((legend for legend in legends if cells(legend) <= room), tuple(named))
+    return next((each for each in legends if cells(each) <= room), tuple(named))
 
 
 def _differ(plot: Plot, factor: float) -> bool:
