@@ -53,12 +53,12 @@ worker's memory has grown."""
 SCREEN_THRESHOLD = 10_000
 """The same number for a process with a screen. It stops the screen for about 4 ms, every other second in a busy run;
 with 100,000, it was 43 ms, so that keys pressed meanwhile had no effect for more than 50 ms."""
-_YOUNG_GENERATIONS = 5
-"""Collections of the youngest generation per collection of the middle one. A collection of the middle one stops all
-threads for 90 ms at 200,000 objects; with 5 it visits what is left of about 500,000 new objects."""
+_YOUNG_OBJECTS = 500_000
+"""Number of new objects per collection of the middle generation, which visits what is left of them and stops all
+threads meanwhile: for 90 ms at 200,000 objects, and for 10 to 80 ms in a process with a screen and a busy run."""
 _OLD_GENERATIONS = 80
-"""Collections of the middle generation per full collection, which visits all objects. With 5 and 80, one collection in
-400 is a full one; with Python's defaults of 10 and 10, one in 100."""
+"""Collections of the middle generation per full collection, which visits all objects: one in
+40 million new objects; with Python's defaults, one in 70,000."""
 
 
 def settle_garbage_collection(threshold: int) -> None:
@@ -69,7 +69,7 @@ def settle_garbage_collection(threshold: int) -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(threshold, _YOUNG_GENERATIONS, _OLD_GENERATIONS)
+    gc.set_threshold(threshold, _YOUNG_OBJECTS // threshold, _OLD_GENERATIONS)
 
 
 _CGROUPS = Path("/sys/fs/cgroup")

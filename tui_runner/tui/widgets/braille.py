@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 DOTS_ACROSS = 2
@@ -120,10 +121,14 @@ def stacked(series: Sequence[Sequence[float | None]], top: float, rows: int) -> 
     for values in series:
         totals = [total + (value or 0.0) for total, value in zip(totals, values, strict=True)]
         scaled.append([_height(total, top, rows * DOTS_DOWN) for total in totals])
+    heights = [*zip(*scaled, strict=True)]
+    if columns % DOTS_ACROSS:
+        heights.append((0,) * len(series))
     picture: list[list[Cell]] = []
     for row in range(rows - 1, -1, -1):
         base = row * DOTS_DOWN
-        picture.append([_cell(scaled, place, base) for place in range(0, columns, DOTS_ACROSS)])
+        inside = [tuple([min(max(height - base, 0), DOTS_DOWN) for height in each]) for each in heights]
+        picture.append([*map(_cell, inside[::DOTS_ACROSS], inside[1::DOTS_ACROSS])])
     return picture
 
 
@@ -133,16 +138,15 @@ def _height(total: float, top: float, dots: int) -> int:
     return min(max(round(total / top * dots), 1), dots)
 
 
-def _cell(scaled: list[list[int]], place: int, base: int) -> Cell:
+@lru_cache(maxsize=4096)  # two series end at 225 combinations of dots
+def _cell(left: tuple[int, ...], right: tuple[int, ...]) -> Cell:
+    """Return the cell in which the series end at these dots, counted from the bottom, in its left and right column."""
     bits = 0
-    own_bits = [0] * len(scaled)
-    shares = [0] * len(scaled)
-    for side, dots in enumerate((_LEFT, _RIGHT)):
-        if place + side >= len(scaled[0]):
-            break
+    own_bits = [0] * len(left)
+    shares = [0] * len(left)
+    for dots, heights in ((_LEFT, left), (_RIGHT, right)):
         lower = 0
-        for number, heights in enumerate(scaled):
-            upper = min(max(heights[place + side] - base, 0), DOTS_DOWN)
+        for number, upper in enumerate(heights):
             for dot in range(lower, upper):
                 bits |= dots[dot]
                 own_bits[number] |= dots[dot]
