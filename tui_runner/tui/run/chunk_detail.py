@@ -212,7 +212,7 @@ class ChunkItems:
             head: Line = (*self._position(item.item), (took, "strong"), (attempt, "warn"))
             lines.append((*head, (_value(item.text, item.item, _room(head, line_width)), "text"), (by, "muted")))
         if in_flight > known:
-            later = f"and {in_flight - known} that began later: only the oldest of all chunks are named"
+            later = f"and {in_flight - known} that began later are not listed"
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
         columns = "duration, value" if self._narrow else "position, duration of the last attempt, value"
         if self._failed:

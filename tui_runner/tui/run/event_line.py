@@ -286,7 +286,7 @@ def _trouble(snapshot: Snapshot, width: int, height: int, keys: HostKeys) -> lis
 def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
     """Return at most `most` lines with the items that the run waits for, the oldest first.
 
-    There are such items if the run is stalled, tries an item in an outage, or has fewer items left than threads.
+    There are such items if the run is stalled, has items in flight in an outage, or has fewer items left than threads.
     """
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
@@ -294,7 +294,9 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
         # On narrow terminals, leave out the duration, which the header shows as well.
         head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
     elif snapshot.in_outage and snapshot.oldest and snapshot.state is RunState.PAUSED:
-        head = (" trying:", "accent")
+        # Which of several items is being tried is unknown. The others were in flight when the outage began.
+        is_trial = snapshot.trying and len(snapshot.oldest) == 1
+        head = (" trying:" if is_trial else " still in flight:", "accent")
     elif left and left < snapshot.threads and snapshot.oldest and not snapshot.state.ended:
         head = (f" {left} left:", "accent")
     else:

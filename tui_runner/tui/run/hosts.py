@@ -233,7 +233,7 @@ def _codes(host: HostView) -> str:
 
 def _heading(width: int) -> Line:
     width -= 2
-    text = "  " + column("host", _host_width(width)) + "answered  failed"
+    text = "  " + column("host", _host_width(width)) + "    done  failed"
     if width >= _NARROW:
         text += " refused  open  waiting"
     if width >= _WIDE:
