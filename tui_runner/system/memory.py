@@ -57,8 +57,8 @@ _YOUNG_OBJECTS = 500_000
 """Number of new objects per collection of the middle generation, which visits what is left of them and stops all
 threads meanwhile: for 90 ms at 200,000 objects, and for 10 to 80 ms in a process with a screen and a busy run."""
 _OLD_GENERATIONS = 80
-"""Collections of the middle generation per full collection, which visits all objects: one in
-40 million new objects; with Python's defaults, one in 70,000."""
+"""Collections of the middle generation per full collection, which visits all objects: one per 40
+million new objects; with Python's defaults, one per 70,000."""
 
 
 def settle_garbage_collection(threshold: int) -> None:
