@@ -22,6 +22,7 @@ from tui_runner.cli.overwritten_line import for_stream
 from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_TERMINATED, EXIT_USAGE, ExitCode, UserError
 from tui_runner.system.arrow import prepare_arrow
+from tui_runner.system.garbage import PROGRAM_THRESHOLD, collect_seldom
 from tui_runner.system.terminal import discard_output, needs_screen, prepare_streams
 from tui_runner.text.messages import nearest, plain
 
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # the settings read it when a run is planned
     prepare_streams()
+    collect_seldom(PROGRAM_THRESHOLD)
     if arguments is None:
         _start_workers_early(words)
     program = Program(debug=debug)

@@ -10,7 +10,6 @@ A loop that only allocates takes 10 to 35 % longer; for other functions no diffe
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,33 +42,6 @@ def return_freed_memory() -> bool:
     mallopt(_M_TRIM_THRESHOLD, 131_072)
     mallopt(_M_ARENA_MAX, 2)
     return True
-
-
-WORKER_THRESHOLD = 100_000
-"""Number of new objects after which a worker looks for cyclic garbage: more than the objects of a worker's unreported
-items. With 700, the default of Python 3.11, the collector ran every few hundred items, which took a quarter of the time
-of an empty function; with 10,000 an eighth of the time of a small one. `memory_limit` also collects garbage when a
-worker's memory has grown."""
-SCREEN_THRESHOLD = 10_000
-"""The same number for a process with a screen. It stops the screen for about 4 ms, every other second in a busy run;
-with 100,000, it was 43 ms, so that keys pressed meanwhile had no effect for more than 50 ms."""
-_YOUNG_OBJECTS = 500_000
-"""Number of new objects per collection of the middle generation, which visits what is left of them and stops all
-threads meanwhile: for 90 ms at 200,000 objects, and for 10 to 80 ms in a process with a screen and a busy run."""
-_OLD_GENERATIONS = 80
-"""Collections of the middle generation per full collection, which visits all objects: one per 40
-million new objects; with Python's defaults, one per 70,000."""
-
-
-def settle_garbage_collection(threshold: int) -> None:
-    """Exclude all current objects from garbage collection and set its thresholds. Call it after loading all modules.
-
-    Args:
-        threshold: number of new objects after which Python looks for cyclic garbage.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(threshold, _YOUNG_OBJECTS // threshold, _OLD_GENERATIONS)
 
 
 _CGROUPS = Path("/sys/fs/cgroup")

@@ -21,7 +21,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import RunState
 from tui_runner.store.access import Access
 from tui_runner.system import terminal
-from tui_runner.system.memory import SCREEN_THRESHOLD, settle_garbage_collection
+from tui_runner.system.garbage import collect_and_keep
 from tui_runner.text.numbers import count
 from tui_runner.tui.actions import bindings, changed_keys, palette
 from tui_runner.tui.actions.keymap import resolve
@@ -346,7 +346,7 @@ def run_app(
     )
     # A garbage collection that visits the objects of all modules stops the screen for 40 ms. A collection that leaves
     # these objects out takes 3 ms.
-    settle_garbage_collection(SCREEN_THRESHOLD)
+    collect_and_keep()
     try:
         with terminal.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
             app.run()

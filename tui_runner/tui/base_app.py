@@ -8,6 +8,7 @@ key that is pressed five times without effect is answered once.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -109,8 +110,14 @@ class Application(
 
         SIGTERM ends the application too, so that the terminal is restored. Then raise `SystemExit`.
         """
-        with terminal.signals({signal.SIGTERM: self._terminate}):
-            answer = super().run_or_raise()
+        # What is loaded is in use until the application ends. A garbage collection that visits it takes up to a tenth
+        # of a second, in which keys have no effect.
+        gc.freeze()
+        try:
+            with terminal.signals({signal.SIGTERM: self._terminate}):
+                answer = super().run_or_raise()
+        finally:
+            gc.unfreeze()
         if self._is_terminated:
             raise SystemExit(EXIT_TERMINATED)
         return answer

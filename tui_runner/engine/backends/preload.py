@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.fork_server import end_workers, forget_safe_path
+from tui_runner.system.garbage import collect_and_keep
 from tui_runner.system.private_folder import discard
 
 # Redirect the streams before anything else. The server inherits the program's output, which may be the terminal with
@@ -46,6 +47,5 @@ if _address := _own_address():
     atexit.register(end_workers)
 
 # Workers share the server's memory pages until one writes to them, and a garbage collection writes to every object.
-gc.collect()
-gc.freeze()
+collect_and_keep()
 gc.enable()  # the program disables collection while it starts, and this process was forked from it

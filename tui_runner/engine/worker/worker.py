@@ -69,7 +69,8 @@ from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
 from tui_runner.system.clock import time
 from tui_runner.system.fork_server import unblock_signals
-from tui_runner.system.memory import WORKER_THRESHOLD, return_freed_memory, settle_garbage_collection
+from tui_runner.system.garbage import WORKER_THRESHOLD, collect_and_keep, collect_seldom
+from tui_runner.system.memory import return_freed_memory
 from tui_runner.system.process import limit_native_threads, raise_file_limit
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
 from tui_runner.text.describe import describe
@@ -340,7 +341,8 @@ def _serve(
     job = load_reference(config.job)
     join_logging(log)
     config = replace(config, params=unpack_params(job, config.packed_params))
-    settle_garbage_collection(WORKER_THRESHOLD)
+    collect_and_keep()
+    collect_seldom(WORKER_THRESHOLD)
     worker = Worker(config, job, send, log, recorder)
     worker.on_broken = lambda error: _end_broken(error, config.worker, send)
     worker.start()

@@ -357,13 +357,7 @@ class Launcher(ListNavigation, Application[Chosen]):
     async def _get_ready(self) -> None:
         """Do slow work before the user presses a key that would have to wait for it."""
         await self._pane.form.prepare()
-        # A full garbage collection takes a tenth of a second, in which the screen ignores keys. What is loaded by now
-        # is in use until the launcher ends, so the collector need not examine it.
-        gc.freeze()
-
-    def on_unmount(self) -> None:
-        """Return the objects of the launcher to the garbage collector."""
-        gc.unfreeze()
+        gc.freeze()  # what was loaded since the start, as in `run_or_raise`
 
     def _list(self, *, keep_view: bool = False) -> None:
         """Show the rows found so far. The cursor stays on its row, as soon as it has been placed.
