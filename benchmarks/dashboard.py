@@ -41,6 +41,8 @@ REST_BAR = 10 << 10
 """Bytes per second that the dashboard may send while no item finishes, because then only clocks change on it."""
 REST_SECONDS = 20.0
 """Seconds over which these bytes are counted, so that frames that are sent rarely are included."""
+START_SECONDS = 3.0
+"""Seconds after which all 256 threads have an item. Their number cannot be waited for: only changed digits are sent."""
 JOBS = Path(__file__).with_name("busy.py")
 
 
@@ -75,6 +77,12 @@ class Terminal:
         except OSError:
             return False
         return True
+
+    def rest(self, seconds: float) -> None:
+        """Press nothing for some time."""
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            self.read(max(end - time.perf_counter(), 0.0))
 
     def press(self, key: str) -> None:
         """Press a key."""
@@ -148,11 +156,11 @@ def idle_rate(keys: str = "") -> float:
     with tempfile.TemporaryDirectory() as name:
         terminal = Terminal([*arguments(Path(name), 10_000), "--set", "seconds=3600"])
         try:
-            terminal.until("256/256")
+            terminal.until("in flight ")
+            terminal.rest(START_SECONDS)
             terminal.press(keys)
-            before, end = len(terminal.output), time.perf_counter() + REST_SECONDS
-            while time.perf_counter() < end:
-                terminal.read(max(end - time.perf_counter(), 0.0))
+            before = len(terminal.output)
+            terminal.rest(REST_SECONDS)
             return (len(terminal.output) - before) / REST_SECONDS
         finally:
             terminal.kill()
@@ -165,13 +173,11 @@ def keys(job: str, count: int, *options: str) -> list[float]:
         terminal = Terminal([f"{JOBS}:{job}", "--db", database, "--set", "count=10000000", *options])
         try:
             terminal.until("in flight ")
-            terminal.until("256/256")
+            terminal.rest(START_SECONDS)
             taken = []
             for number in range(1, count + 1):
                 # The pauses are no multiple of the time between two snapshots (0.25 s), so keys come at all phases.
-                pause = time.perf_counter() + 0.05 + 0.17 * (number % 7) / 7
-                while time.perf_counter() < pause:
-                    terminal.read(max(pause - time.perf_counter(), 0.0))
+                terminal.rest(0.05 + 0.17 * (number % 7) / 7)
                 start = len(terminal.output)
                 terminal.press("v")
                 # Only a key makes this text appear. The number before it depends on the chunk under the cursor.

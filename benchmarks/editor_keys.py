@@ -17,8 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dashboard import JOBS, KEY_BAR, Terminal
-from launcher_keys import rest
+from dashboard import JOBS, KEY_BAR, START_SECONDS, Terminal
 from many_chunks import DOWN, KNOWN, PAGE_DOWN, PAGE_UP, QUERY, RIGHT, UP, answer, told
 
 LETTER, BACKSPACE, CLEAR, RUN, NEXT_PART = "ж", "\x7f", "\x05\x15", "\x1b[15~", "\x1b[17~"
@@ -36,12 +35,13 @@ def typed_during_run(presses: int) -> list[float]:
         options = ["--db", str(Path(name) / "x.duckdb"), "--set", "count=10000000"]
         terminal = Terminal([f"{JOBS}:mixed", *options])
         try:
-            terminal.until("256/256")
+            terminal.until("in flight ")
+            terminal.rest(START_SECONDS)
             terminal.press("d")
             terminal.until("number")
             taken = []
             for number in range(presses):
-                rest(terminal, 0.05 + 0.17 * (number % 7) / 7)  # keys come at all phases of the snapshots
+                terminal.rest(0.05 + 0.17 * (number % 7) / 7)  # keys come at all phases of the snapshots
                 start = len(terminal.output)
                 terminal.press(LETTER)
                 taken.append(terminal.until(LETTER, start))
@@ -64,7 +64,7 @@ def main() -> None:
             terminal.until("FINISHED", patience=600)
             terminal.press("d")
             terminal.until("number")
-            rest(terminal, 2.0)
+            terminal.rest(2.0)
             typed, scrolled = [], []
             for _ in range(rounds):
                 for statement in STATEMENTS:
@@ -73,15 +73,15 @@ def main() -> None:
                 start = len(terminal.output)
                 answer(terminal, CLEAR)
                 terminal.press("SELECT * FROM mixed ORDER BY number")
-                rest(terminal, 1.0)
+                terminal.rest(1.0)
                 terminal.press(RUN)
                 terminal.until("_item", start)
-                rest(terminal, 1.0)
+                terminal.rest(1.0)
                 terminal.press(NEXT_PART)
-                rest(terminal, 1.0)
+                terminal.rest(1.0)
                 scrolled += [answer(terminal, key)[1] for key in SCROLL]
                 terminal.press(NEXT_PART * 2)  # by way of the catalog
-                rest(terminal, 1.0)
+                terminal.rest(1.0)
             told("in the editor", typed)
             told("in the result", scrolled)
         finally:

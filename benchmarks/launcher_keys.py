@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from dashboard import KEY_BAR, Terminal
@@ -45,13 +44,6 @@ def write_jobs(folder: Path) -> None:
         (folder / f"jobs_{number:03d}.py").write_text(text)
 
 
-def rest(terminal: Terminal, seconds: float) -> None:
-    """Press nothing for some time."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        terminal.read(max(end - time.perf_counter(), 0.0))
-
-
 def main() -> None:
     """Print the figures."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 8
@@ -71,7 +63,7 @@ def main() -> None:
                 moved += [answer(terminal, key)[1] for key in MOVES]
                 for _ in range(4):
                     entered.append(answer(terminal, "\r")[1])
-                    rest(terminal, 0.8)  # the first items come 0.4 s after the last key
+                    terminal.rest(0.8)  # the first items come 0.4 s after the last key
                     typed += [answer(terminal, key)[1] for key in TYPED]
                     left.append(answer(terminal, "\x1b")[1])
                     answer(terminal, DOWN)

@@ -381,3 +381,23 @@ async def test_the_result_before_is_paler_while_a_statement_runs(
         await at.press("escape")
         await at.until(lambda: not at.tab.busy)
     database.close()
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "nord", "catppuccin-mocha", "atom-one-light"])
+async def test_row_under_the_cursor_is_about_as_readable_as_others_in_themes_of_textual(theme, tmp_path) -> None:
+    (tmp_path / "jobs.py").write_text(JOB)
+    launcher = Launcher(tmp_path, {}, theme=theme)
+    async with launcher.run_test(size=(80, 24)):
+        variables = launcher.get_css_variables()
+        cursor, ground = variables["block-cursor-background"], variables["background"]
+        # Textual's colour of the cursor was that of `text-primary` in many of them: a contrast of 1.0 to 1.6.
+        for name in ("text-primary", "text-accent", "foreground"):
+            assert contrast(variables[name], cursor) >= 0.7 * contrast(variables[name], ground), name
+        assert variables["block-cursor-foreground"] == variables["foreground"]
+        assert contrast(cursor, ground) >= 1.1
+
+
+async def test_theme_of_a_file_chooses_the_row_under_the_cursor(tmp_path) -> None:
+    launcher = Launcher(tmp_path, {}, theme="night")
+    async with launcher.run_test(size=(80, 24)):
+        assert launcher.get_css_variables()["block-cursor-background"] == "#1c2e74"

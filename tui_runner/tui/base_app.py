@@ -90,7 +90,11 @@ class BriefToasts(App[ReturnType]):
 
 
 class Application(
-    Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
+    Themed[ReturnType],
+    BriefToasts[ReturnType],
+    OrderedKeys[ReturnType],
+    KeepsFault[ReturnType],
+    CapturesOutput[ReturnType],
 ):
     """The base class of the applications. It stores errors for its caller, orders keys, and shows few messages at once.
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textual.app import App, ReturnType
 from textual.color import Color, ColorParseError
 from textual.css.constants import VALID_STYLE_FLAGS
 from textual.design import ColorSystem
@@ -42,13 +43,29 @@ _DEFAULTS = ColorSystem(primary="#808080").generate()
 """The variables of Textual's design system, with values of an arbitrary theme. Textual defines some of them as, for
 example, `auto 87%`: a colour that contrasts with the background. Only these variables may have such a value in a theme
 file."""
+_CURSOR_SHADE = 0.15
+"""Share of a theme's first colour in the row under the cursor: with more, its texts have too little contrast."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
 """All colours that a theme may define. Those in `_NEEDED` are required."""
 
 
-class Themed:
-    """A mixin for applications, which supplies defaults for style variables that some of Textual's themes lack."""
+class Themed(App[ReturnType]):
+    """An application that changes the style variables of Textual's own themes where its screens need it."""
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Return the style variables of the current theme.
+
+        Textual's themes draw the cursor in their first colour, on which coloured texts of a row cannot be read. So the
+        row under the cursor gets a shade of that colour, unless a theme of a file has chosen its background.
+        """
+        variables = super().get_css_variables()
+        theme, ground = self.current_theme, Color.parse(variables["background"])
+        chosen = "block-cursor-background" in theme.variables and theme is not BUILTIN_THEMES.get(theme.name)
+        if not chosen and ground.ansi is None:
+            variables["block-cursor-background"] = ground.blend(Color.parse(variables["primary"]), _CURSOR_SHADE).hex
+            variables["block-cursor-foreground"] = variables["foreground"]
+        return variables
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return defaults for the variables that themes with the terminal's own colours do not define."""
