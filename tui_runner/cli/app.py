@@ -6,7 +6,6 @@ The work of a command is in the module that it calls. A command imports heavy li
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -143,7 +142,6 @@ def run(
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest, assignments
 
-    gc.enable()
     request = RunRequest(
         job=job,
         params=assignments(set_ or []),
@@ -194,7 +192,6 @@ def run_from_ledger(
     from tui_runner.engine.planning.request import assignments
     from tui_runner.engine.planning.resume import resume_request, retry_request
 
-    gc.enable()
     request_from = retry_request if context.info_name == "retry" else resume_request
     request = request_from(db, run, assignments(set_ or []), settings)
     return resume_in_foreground(request, Display(**display), context.obj, yes=yes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -215,7 +214,6 @@ def _run(context: typer.Context, job: str, params: Given, settings: Given, reque
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest
 
-    gc.enable()
     asked = RunRequest(
         job=job,
         params={name: value for name, value in params.items() if value not in (None, [])},

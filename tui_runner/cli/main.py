@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
 import re
 import signal
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # the settings read it when a run is planned
     prepare_streams()
-    collect_seldom(PROGRAM_THRESHOLD)
+    collect_seldom(PROGRAM_THRESHOLD)  # before the modules of the command are loaded
     if arguments is None:
         _start_workers_early(words)
     program = Program(debug=debug)
@@ -70,9 +69,6 @@ def _start_workers_early(words: list[str]) -> None:
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
-        # All objects that loading creates stay in use, so a garbage collection meanwhile would find nothing. It would
-        # take an eighth of the time. The command enables it again after its imports.
-        gc.disable()
         # Load the libraries that both processes need before the fork, so that both have them.
         prepare_arrow()
         import pyarrow.compute  # noqa: F401

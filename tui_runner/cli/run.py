@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import getpass
 import io
 import os
@@ -149,7 +148,6 @@ def launch(theme: str | None, program: Program) -> int:
                 if code is not None:
                     return code
                 output.discard()
-                gc.collect()  # its screens, which Python would hardly ever look for (`collect_seldom`)
                 continue
             output.discard()  # discard what jobs wrote that were only shown in the form
             if chosen is None:
@@ -158,7 +156,6 @@ def launch(theme: str | None, program: Program) -> int:
                 return run_in_foreground(chosen, display, program)
             # Show the launcher again afterwards, because users usually continue there.
             open_database(chosen, theme=display.theme, output=output, from_list=True)
-            gc.collect()
 
 
 def _first_job(folder: Path) -> str:

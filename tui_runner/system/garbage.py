@@ -1,8 +1,8 @@
 """Makes Python look for cyclic garbage less often than by default. Each search stops all threads of the process.
 
 By default, a search of the young objects follows every 700 new objects, and a full one every 70,000: the latter visits
-all objects of all modules, which takes 10 to 140 ms. Loading the modules of a screen takes a tenth longer for it, and a
-key that is pressed meanwhile has no effect for so long.
+all objects of all modules, which takes 10 to 140 ms. Loading the modules of a command takes an eighth longer for it,
+and a key that is pressed meanwhile has no effect for so long.
 """
 
 from __future__ import annotations
@@ -35,9 +35,6 @@ def collect_seldom(threshold: int) -> None:
 
 
 def collect_and_keep() -> None:
-    """Collect all garbage, and exclude what is left from further collections: it is in use as long as the process.
-
-    This takes up to 140 ms in a process with a screen.
-    """
+    """Collect all garbage, and exclude what is left from further collections: it is in use as long as the process."""
     gc.collect()
     gc.freeze()

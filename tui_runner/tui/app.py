@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +20,6 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import RunState
 from tui_runner.store.access import Access
 from tui_runner.system import terminal
-from tui_runner.system.garbage import collect_and_keep
 from tui_runner.text.numbers import count
 from tui_runner.tui.actions import bindings, changed_keys, palette
 from tui_runner.tui.actions.keymap import resolve
@@ -344,9 +342,6 @@ def run_app(
         from_list=from_list,
         folder=folder,
     )
-    # A garbage collection that visits the objects of all modules stops the screen for 40 ms. A collection that leaves
-    # these objects out takes 3 ms.
-    collect_and_keep()
     try:
         with terminal.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
             app.run()
@@ -355,7 +350,6 @@ def run_app(
         if not app.lost:
             raise
     finally:
-        gc.unfreeze()
         app.close()
         if app.fault is not None and not app.lost and terminal.is_lost():
             app.lose()  # the screen failed because the terminal is gone, so this is not an error of the screen

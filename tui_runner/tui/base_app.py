@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from textual import on
@@ -35,7 +35,7 @@ from tui_runner.tui.preferences import State
 from tui_runner.tui.terminal.driver import CapturesOutput, CompactDriver
 from tui_runner.tui.terminal.key_order import OrderedKeys
 from tui_runner.tui.terminal.textual_fixes import KeepsFault, Palette
-from tui_runner.tui.themes import Themed, Themes
+from tui_runner.tui.themes import Themed, Themes, cursor_colors
 
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
@@ -90,11 +90,7 @@ class BriefToasts(App[ReturnType]):
 
 
 class Application(
-    Themed[ReturnType],
-    BriefToasts[ReturnType],
-    OrderedKeys[ReturnType],
-    KeepsFault[ReturnType],
-    CapturesOutput[ReturnType],
+    Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
     """The base class of the applications. It stores errors for its caller, orders keys, and shows few messages at once.
 
@@ -109,19 +105,27 @@ class Application(
     _loop_of_screen: asyncio.AbstractEventLoop | None = None
     _is_terminated = False
 
+    def run(self, **options: Any) -> ReturnType | None:
+        """Run the application with the options of Textual's `run`, and return its result.
+
+        What is loaded by now is in use until the end, so garbage collections leave it out: one that visits it takes up
+        to a tenth of a second, in which keys have no effect.
+        """
+        gc.freeze()
+        try:
+            return super().run(**options)
+        finally:
+            gc.unfreeze()
+            if self.keeps_screen:  # another application follows, and Python would hardly ever look for this one
+                gc.collect()
+
     def run_or_raise(self) -> ReturnType | None:
         """Run the application. Return its result, or raise the error that ended it.
 
         SIGTERM ends the application too, so that the terminal is restored. Then raise `SystemExit`.
         """
-        # What is loaded is in use until the application ends. A garbage collection that visits it takes up to a tenth
-        # of a second, in which keys have no effect.
-        gc.freeze()
-        try:
-            with terminal.signals({signal.SIGTERM: self._terminate}):
-                answer = super().run_or_raise()
-        finally:
-            gc.unfreeze()
+        with terminal.signals({signal.SIGTERM: self._terminate}):
+            answer = super().run_or_raise()
         if self._is_terminated:
             raise SystemExit(EXIT_TERMINATED)
         return answer
@@ -160,6 +164,12 @@ class Application(
         """Tell the driver that the terminal was resized. This moves its content, so the driver must send all rows."""
         if isinstance(self._driver, CompactDriver):
             self._driver.shown.resized(event.size.height)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Return the style variables of the current theme, with colours for a readable row under the cursor."""
+        variables = super().get_css_variables()
+        variables.update(cursor_colors(self.current_theme, variables))
+        return variables
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return Textual's line filters for the current theme.

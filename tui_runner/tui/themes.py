@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textual.app import App, ReturnType
 from textual.color import Color, ColorParseError
 from textual.css.constants import VALID_STYLE_FLAGS
 from textual.design import ColorSystem
@@ -50,26 +49,30 @@ _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surf
 """All colours that a theme may define. Those in `_NEEDED` are required."""
 
 
-class Themed(App[ReturnType]):
-    """An application that changes the style variables of Textual's own themes where its screens need it."""
-
-    def get_css_variables(self) -> dict[str, str]:
-        """Return the style variables of the current theme.
-
-        Textual's themes draw the cursor in their first colour, on which coloured texts of a row cannot be read. So the
-        row under the cursor gets a shade of that colour, unless a theme of a file has chosen its background.
-        """
-        variables = super().get_css_variables()
-        theme, ground = self.current_theme, Color.parse(variables["background"])
-        chosen = "block-cursor-background" in theme.variables and theme is not BUILTIN_THEMES.get(theme.name)
-        if not chosen and ground.ansi is None:
-            variables["block-cursor-background"] = ground.blend(Color.parse(variables["primary"]), _CURSOR_SHADE).hex
-            variables["block-cursor-foreground"] = variables["foreground"]
-        return variables
+class Themed:
+    """A mixin for applications, which supplies defaults for style variables that some of Textual's themes lack."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return defaults for the variables that themes with the terminal's own colours do not define."""
         return {"foreground-disabled": "ansi_bright_black"}
+
+
+def cursor_colors(theme: Theme, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return style variables for the row under the cursor; nothing if a theme of a file has chosen its background.
+
+    Textual's themes draw the cursor in their first colour, on which coloured texts of a row cannot be read. So the row
+    gets a shade of that colour.
+
+    Args:
+        theme: the theme.
+        variables: the style variables that Textual has derived from the theme.
+    """
+    ground = Color.parse(variables["background"])
+    chosen = "block-cursor-background" in theme.variables and theme is not BUILTIN_THEMES.get(theme.name)
+    if chosen or ground.ansi is not None:  # colours of the terminal cannot be mixed
+        return {}
+    shade = ground.blend(Color.parse(variables["primary"]), _CURSOR_SHADE)
+    return {"block-cursor-background": shade.hex, "block-cursor-foreground": variables["foreground"]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Only the fork server may import this module, because the import redirects the st
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import socket
 from pathlib import Path
@@ -48,4 +47,3 @@ if _address := _own_address():
 
 # Workers share the server's memory pages until one writes to them, and a garbage collection writes to every object.
 collect_and_keep()
-gc.enable()  # the program disables collection while it starts, and this process was forked from it

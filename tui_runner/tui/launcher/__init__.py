@@ -357,7 +357,7 @@ class Launcher(ListNavigation, Application[Chosen]):
     async def _get_ready(self) -> None:
         """Do slow work before the user presses a key that would have to wait for it."""
         await self._pane.form.prepare()
-        gc.freeze()  # what was loaded since the start, as in `run_or_raise`
+        gc.freeze()  # what was loaded since the start, as in `Application.run`
 
     def _list(self, *, keep_view: bool = False) -> None:
         """Show the rows found so far. The cursor stays on its row, as soon as it has been placed.
